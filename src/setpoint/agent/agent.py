@@ -1,0 +1,125 @@
+"""The agent: a config file, kept in force.
+
+It puts the parts together (broker, flow engine, supervisor, journal), applies the file to the supervisor, and applies it again whenever
+the file changes. Everything that can go wrong with the file ends up in `config_status`; nothing that is wrong with it stops what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from setpoint.agent.checking import check_config
+from setpoint.agent.config import Agent as AgentSettings
+from setpoint.agent.config import Configuration
+from setpoint.agent.environment import Windows, windows_of
+from setpoint.agent.loading import ConfigStatus, Loader
+from setpoint.agent.lock import DataLock
+from setpoint.agent.tree import ROOT, registry_for, tree_of
+from setpoint.agent.watching import changes_of
+from setpoint.control import Supervisor
+from setpoint.flows import FlowEngine
+from setpoint.namespace import EmbeddedBroker
+from setpoint.store import SqliteJournal, Transition
+
+log = structlog.get_logger(__name__)
+
+
+class Agent:
+    """One agent over one config file and one data directory.
+
+    Raises `DataInUse` when another agent has the directory, `BadEnvironment` when a variable of the environment cannot be used.
+    """
+
+    def __init__(self, config: Path, *, data: Path, env: Mapping[str, str]) -> None:
+        self.file = config
+        self.data = data
+        self._env = env
+        self._windows: Windows = windows_of(env)
+        self._lock = DataLock(data)
+        self.broker = EmbeddedBroker(data / "broker.sqlite")
+        self._engine = FlowEngine(self.broker)
+        self._loader = Loader(config, last_good=data / "last-good.yaml", check=self._check, wall=time.time)
+        self._watch: asyncio.Task[None] | None = None
+        self.journal = SqliteJournal(data / "journal.sqlite")
+        self.supervisor = Supervisor(
+            registry_for(engine=self._engine, broker_service=self.broker, data=data), root=ROOT, journal=self.journal
+        )
+        self.supervisor.listen(_log_transition)
+        self._loader.load()
+
+    @property
+    def settings(self) -> AgentSettings:
+        """The agent's own settings from the configuration in force."""
+        return self._loader.in_force.agent if self._loader.in_force else AgentSettings()
+
+    def config_status(self) -> ConfigStatus:
+        """What became of the config file."""
+        return self._loader.status
+
+    async def start(self) -> None:
+        """Bring up what the file asks for, and follow the file from now on. Returns at once."""
+        self._apply()
+        self._watch = asyncio.create_task(self._follow_file())
+
+    async def stop(self, budget: float | None = None) -> list[str]:
+        """Stop everything within the budget. Returns the paths of workers that had not stopped by then. Always returns."""
+        if self._watch is not None:
+            self._watch.cancel()
+        left = await self.supervisor.stop(budget)
+        for name, closing in (("flows", self._engine.close()), ("broker", self.broker.close())):
+            try:
+                async with asyncio.timeout(5.0):
+                    await closing
+            except Exception as error:
+                log.warning(f"{name} could not be closed", why=str(error) or type(error).__name__)
+        await asyncio.to_thread(self.journal.close)
+        self._lock.close()
+        return left
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the agent does what the file says, and if not, what is missing."""
+        status = self._loader.status
+        if not status.ok:
+            return False, f"config: {status.problems[0].text if status.problems else 'nothing is in force'}"
+        missing = [worker.path for worker in self.supervisor.workers() if worker.state in ("to_be_created", "creating")]
+        if missing:
+            return False, f"not observed yet: {', '.join(missing[:5])}" + (
+                f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            )
+        return True, ""
+
+    def _check(self, text: str) -> Configuration:
+        return check_config(text, source=self.file.name, env=self._env, engine=self._engine)
+
+    def _apply(self) -> None:
+        configuration, status = self._loader.in_force, self._loader.status
+        for problem in status.problems:
+            (log.error if problem.severity == "error" else log.warning)("config", problem=problem.text)
+        if configuration is None:
+            return
+        self.broker.set_retention(
+            retention_ms=configuration.broker.retention_ms, retention_bytes=configuration.broker.retention_bytes
+        )
+        self.supervisor.want(tree_of(configuration, self._windows))
+        log.info(
+            "config in force", what=status.applied, bridges=len(configuration.bridges), flows=len(configuration.flows)
+        )
+
+    async def _follow_file(self) -> None:
+        async for _ in changes_of(self.file):
+            before = self._loader.status
+            if self._loader.load():
+                self._apply()
+            elif self._loader.status is not before and not self._loader.status.ok:
+                for problem in self._loader.status.problems:
+                    log.error("config not applied; what runs is left as it is", problem=problem.text)
+
+
+def _log_transition(record: object, transition: Transition | None) -> None:
+    if transition is not None:
+        log.info(transition.target, path=transition.path, on=transition.event, reason=transition.reason)

@@ -1,0 +1,146 @@
+"""What a config file says, once it has been read: a tree of frozen values and the list of everything that is wrong with it.
+
+A `Configuration` always exists, however bad the file: it carries the items that are right (`bridges`, `flows`, `broker`, `agent`) and
+every `Problem` of the others, each with its line, column and key. Which of the right items to apply while others are wrong is the
+caller's decision; `usable` says whether the file as a whole may be trusted to say what is *wanted*, so that an unreadable file is
+never mistaken for an empty wish list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from setpoint.agent.config.node import Node, at_path
+
+DesiredState = Literal["active", "stopped"]
+Severity = Literal["error", "warning"]
+Part = Literal["read", "write", "flow"]
+
+METRICS_PORT = 8080
+IDLE_WINDOW = 30.0
+"""Seconds without a message after which a flow counts as idle (documented default of BRIDGE_IDLE_WINDOW)."""
+RETENTION_MS = 604_800_000
+"""Seven days, the retention UMH Core gives its broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong (`error`: its item is not in the configuration) or without effect (`warning`)."""
+
+    message: str
+    line: int
+    column: int
+    key: str = ""
+    """Where in the file, as a path of keys: ``protocolConverter[1].name``."""
+    item: str | None = None
+    """Name of the bridge or flow it belongs to."""
+    hint: str = ""
+    """What to do about it."""
+    severity: Severity = "error"
+    source: str = "config.yaml"
+
+    def __str__(self) -> str:
+        place = f"{self.source}:{self.line}:{self.column}"
+        text = "; ".join(part for part in (self.message, self.hint) if part)
+        return ": ".join(part for part in (place, self.key, text) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The agent itself: where it stands and where its metrics are served."""
+
+    location: Mapping[int, str] = field(default_factory=dict)
+    metrics_port: int = METRICS_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The broker every flow writes to; from ``internal.redpanda``."""
+
+    desired_state: DesiredState = "active"
+    retention_ms: int = RETENTION_MS
+    retention_bytes: int = 0
+    """0: unlimited."""
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A connection to a device with up to two flows: from the device (`read`) and to it (`write`). Rendered: no template is left.
+
+    Two bridges are equal when they want the same; where they stand in the file (`line`) does not count.
+    """
+
+    name: str
+    target: str
+    port: int
+    bridged_by: str
+    location: Mapping[int, str]
+    location_path: str
+    desired_state: DesiredState = "active"
+    read: Mapping[str, Any] | None = None
+    """A flow in the Benthos shape, output ``uns``; None when the bridge reads nothing."""
+    write: Mapping[str, Any] | None = None
+    """A flow in the Benthos shape, input ``uns``; None when the bridge writes nothing."""
+    read_desired: DesiredState = "active"
+    write_desired: DesiredState = "active"
+    debug_level: bool = False
+    template: str | None = None
+    idle_window: float = IDLE_WINDOW
+    """Seconds without a message after which a flow of this bridge counts as idle."""
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A stand-alone flow in the Benthos shape; nothing in it is rendered."""
+
+    name: str
+    flow: Mapping[str, Any]
+    desired_state: DesiredState = "active"
+    debug_level: bool = False
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything a config file says. `digest` is the SHA-256 of its text, in hexadecimal."""
+
+    digest: str
+    agent: Agent = field(default_factory=Agent)
+    broker: Broker = field(default_factory=Broker)
+    bridges: tuple[Bridge, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """In the order of the file."""
+    usable: bool = True
+    """False when the file could not be understood as a whole (syntax, size, empty): its lists then mean nothing."""
+    source: str = "config.yaml"
+    rejected: frozenset[str] = frozenset()
+    """Names of bridges and flows that the file asks for but that are not in the lists because of an error."""
+    nodes: Mapping[tuple[Part, str], Node] = field(default_factory=dict, repr=False, compare=False)
+    """The node each flow was read from, for `locate`."""
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+    def locate(self, item: str, path: Sequence[str | int] = (), *, part: Part | None = None) -> tuple[int, int]:
+        """Line and column of `path` (such as ``("input", "modbus", "addresses", 0, "type")``) in a flow of the bridge or flow `item`.
+
+        `part` says which flow; without it the read flow of a bridge comes first, then its write flow, then a stand-alone flow. Of a
+        path that is not in the file (a default, a generated output) the nearest place above it is returned. Raises `LookupError`
+        when there is no such item.
+        """
+        parts: tuple[Part, ...] = (part,) if part else ("read", "write", "flow")
+        for candidate in parts:
+            if node := self.nodes.get((candidate, item)):
+                return at_path(node, path)
+        raise LookupError(
+            f"{self.source} has no bridge or flow {item!r} with a {part or 'flow'}; known items: {self._known()}"
+        )
+
+    def _known(self) -> str:
+        return ", ".join(sorted({name for _, name in self.nodes})) or "none"

@@ -1,0 +1,227 @@
+"""`read_config`: the whole file, section by section.
+
+The reader is pure and total: any text gives a `Configuration`, and whatever is wrong is in its `problems`. Items are read one by one,
+so that one with an error leaves the others as they are; names that are given twice are an error of the later one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
+from contextlib import contextmanager
+from typing import Final, Generic, TypeVar
+
+from setpoint.agent.config.bridge_config import flow_of
+from setpoint.agent.config.bridges import (
+    NAME,
+    Surroundings,
+    bridged_by,
+    desired,
+    name_of,
+    read_bridge,
+    read_templates,
+    scalar_text,
+)
+from setpoint.agent.config.compose import compose
+from setpoint.agent.config.fields import Fields, Place, Report
+from setpoint.agent.config.internal import read_internal
+from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Part, Problem
+from setpoint.agent.config.modelling import read_historian, read_modelling, read_stream_processors
+from setpoint.agent.config.node import Mapping, Node, Sequence, plain
+from setpoint.agent.config.settings import idle_window, read_agent
+from setpoint.agent.config.syntax import Fault
+
+_ITEMS: Final = ("protocolConverter", "dataFlow", "streamProcessor")
+_Item = TypeVar("_Item", Bridge, Flow)
+_NO_ENVIRONMENT: Final[MappingOf[str, str]] = {}
+
+
+def read_config(text: str, *, source: str = "config.yaml", env: MappingOf[str, str] = _NO_ENVIRONMENT) -> Configuration:
+    """Everything the config file `text` says, with the environment `env` taken into account.
+
+    Never raises. `source` is the name of the file in messages. Format: the ``config.yaml`` of UMH Core 0.44. Environment: LOCATION_0 to
+    LOCATION_6 (the agent's location), NODE_NAME (part of the id of a bridge), BRIDGE_IDLE_WINDOW (seconds).
+    """
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    root, faults = compose(text)
+    report = Report(source)
+    _report_faults(faults, root, report)
+    if not isinstance(root, Mapping) or not root.items:
+        _report_unusable(root, faults, report)
+        return Configuration(digest, problems=_problems(report), usable=False, source=source)
+    return _Reader(root, report, env).read(digest)
+
+
+class _Reader:
+    def __init__(self, root: Mapping, report: Report, env: MappingOf[str, str]) -> None:
+        self.root = Fields(root, Place(report))
+        self.report = report
+        self.env = env
+        self.nodes: dict[tuple[Part, str], Node] = {}
+        self.rejected: set[str] = set()
+
+    def read(self, digest: str) -> Configuration:
+        with self.root as root, root.fields("templates") as templates:
+            agent, location_known = self._agent()
+            around = Surroundings(
+                self.report,
+                agent.location,
+                location_known,
+                self.env.get("NODE_NAME")
+                or "-".join(agent.location[level] for level in sorted(agent.location))
+                or "agent",
+                idle_window(self.env, root.place),
+            )
+            around.historian = read_historian(root)
+            read_templates(templates, around)
+            bridges = self._bridges(around)
+            flows = self._flows()
+            read_stream_processors(root, templates)
+            read_modelling(root)
+            broker = self._broker()
+        return Configuration(
+            digest=digest,
+            agent=agent,
+            broker=broker,
+            bridges=bridges,
+            flows=flows,
+            problems=_problems(self.report),
+            source=self.report.source,
+            rejected=frozenset(self.rejected),
+            nodes=self.nodes,
+        )
+
+    def _agent(self) -> tuple[Agent, bool]:
+        """The agent's settings, and whether its location can be relied on."""
+        by_environment = bool(self.env.get("LOCATION_0"))
+        with self.root.fields("agent", required="" if by_environment else "the agent's location") as section:
+            agent = read_agent(section, self.env)
+            given = section.present or by_environment
+            if given and not agent.location and self.root.has("protocolConverter"):
+                message = "the agent has no location; topics begin with 'unknown'"
+                section.place.at("location").warning(
+                    section.mark, message, "add 'location:' with level 0, the enterprise"
+                )
+        wrong = any(problem.key.startswith("agent.location") for problem in self.report.errors_found())
+        return agent, given and not wrong
+
+    def _broker(self) -> Broker:
+        with self.root.fields("internal") as internal:
+            return read_internal(internal)
+
+    def _bridges(self, around: Surroundings) -> tuple[Bridge, ...]:
+        found = _Found[Bridge](self.report)
+        groups: dict[str, str] = {}
+        for node, place in self.root.sequence("protocolConverter"):
+            with found.item(node, place, what="a bridge: name, desiredState and so on") as item:
+                name = item.place.item or ""
+                other = groups.setdefault(bridged_by(around.node, name), name)
+                if NAME.fullmatch(name) and other != name:
+                    hint = "rename one of them so that they differ in more than '-' and '_'"
+                    item.place.at("name").error(item.mark_of("name"), f"{name!r} and {other!r} get the same id", hint)
+                found.add(read_bridge(item, around, self.nodes))
+        if not around.location_known and self.root.has("protocolConverter"):
+            message = "no bridge is used while the agent's location has an error: its topics would be wrong"
+            self.root.place.at("protocolConverter").error(self.root.mark_of("protocolConverter"), message)
+        return self._settled(found)
+
+    def _flows(self) -> tuple[Flow, ...]:
+        found = _Found[Flow](self.report)
+        for node, place in self.root.sequence("dataFlow"):
+            with found.item(node, place, what="a flow: name, desiredState and so on") as item:
+                found.add(self._flow(item))
+        return self._settled(found)
+
+    def _settled(self, found: _Found[_Item]) -> tuple[_Item, ...]:
+        self.rejected |= found.rejected
+        return found.sound()
+
+    def _flow(self, item: Fields) -> Flow | None:
+        name, wanted, debug = name_of(item), desired(item), item.boolean("debug_level")
+        with item.fields("dataFlowComponentConfig", required="benthos: {input, pipeline, output}") as service:
+            debug = service.boolean("debug_level") or debug
+            flow = flow_of(service, required="input, pipeline and output")
+            if flow is None:
+                return None
+            self.nodes["flow", name] = flow
+            return Flow(name, plain(flow), wanted, debug, line=item.mark[0])
+
+
+class _Found(Generic[_Item]):
+    """The items of one section. An item with an error is rejected, and so is every item whose name is used twice."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.items: list[_Item] = []
+        self.rejected: set[str] = set()
+        self._seen: dict[str, int] = {}
+
+    def add(self, item: _Item | None) -> None:
+        if item is not None:
+            self.items.append(item)
+
+    def sound(self) -> tuple[_Item, ...]:
+        return tuple(item for item in self.items if item.name not in self.rejected)
+
+    @contextmanager
+    def item(self, node: Node, place: Place, *, what: str) -> Iterator[Fields]:
+        """The fields of one item, while it is read."""
+        name = scalar_text(node.items.get("name")) if isinstance(node, Mapping) else ""
+        place = place._replace(item=name or None)
+        errors, before = self.report.errors, len(self.items)
+        with Fields(node, place, what=what) as fields:
+            if name in self._seen:
+                hint = f"rename one of them; the first is in line {self._seen[name]}"
+                place.at("name").error(fields.mark_of("name"), f"the name {name[:60]!r} is used twice", hint)
+            yield fields
+        if not name:
+            return
+        self._seen.setdefault(name, node.mark[0])
+        if node.flawed and not any(problem.item == name for problem in self.report.errors_found()):
+            place.error(node.mark, "contains an alias of something that has an error", "correct that first")
+        if node.flawed or self.report.errors != errors or len(self.items) == before:
+            self.rejected.add(name)
+
+
+def _report_faults(faults: list[Fault], root: Node | None, report: Report) -> None:
+    for fault in faults:
+        place = Place(report, item=_item_at(root, fault.path))
+        for step in fault.path:
+            place = place.at(step)
+        place.error(fault.mark, fault.message, fault.hint)
+
+
+def _item_at(root: Node | None, path: tuple[str | int, ...]) -> str | None:
+    """The name of the item that a path of keys leads into."""
+    if len(path) < 2 or path[0] not in _ITEMS or not isinstance(root, Mapping):
+        return None
+    items = root.items.get(str(path[0]))
+    if not isinstance(items, Sequence) or not isinstance(path[1], int) or path[1] >= len(items.items):
+        return None
+    item = items.items[path[1]]
+    return scalar_text(item.items.get("name")) or None if isinstance(item, Mapping) else None
+
+
+def _report_unusable(root: Node | None, faults: list[Fault], report: Report) -> None:
+    place = Place(report)
+    if root is None and not faults:
+        hint = "expected at least 'agent:'; a file without content asks for nothing and is never applied"
+        place.error((1, 1), "the file is empty", hint)
+    elif isinstance(root, Mapping) and not faults:
+        place.error(root.mark, "the file is empty", "expected at least 'agent:'")
+    elif root is not None and not isinstance(root, Mapping):
+        what = "a list" if isinstance(root, Sequence) else "a single value"
+        place.error(root.mark, f"expected sections such as 'agent:' and 'protocolConverter:', found {what}")
+
+
+def _problems(report: Report) -> tuple[Problem, ...]:
+    problems = sorted(report.problems.values(), key=lambda problem: (problem.line, problem.column))
+    if report.left_out:
+        message = f"{report.left_out} more problems are not shown"
+        problems.append(Problem(message, *_last(problems), hint="correct those above first", source=report.source))
+    return tuple(problems)
+
+
+def _last(problems: list[Problem]) -> tuple[int, int]:
+    return problems[-1].line, problems[-1].column

@@ -1,0 +1,100 @@
+"""The agent's own settings: ``agent``, and the environment variables that go before them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as MappingOf
+from typing import Final
+
+from setpoint.agent.config.fields import Fields, Place
+from setpoint.agent.config.model import IDLE_WINDOW, METRICS_PORT, Agent
+from setpoint.namespace.location import LocationError, merge
+
+_LEVELS_BY_ENVIRONMENT: Final = 7
+_SECONDS: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+NOT_YET: Final = "accepted, but this version does not act on it yet"
+
+
+_SWITCHES: Final = {
+    "simulator": False,
+    "enableResourceLimitBlocking": False,
+    "enableFSMv2": False,
+    "useFSMv2ProtocolConverter": False,
+    "useFSMv2MemoryCleanup": False,
+}
+
+
+def read_agent(agent: Fields, env: MappingOf[str, str]) -> Agent:
+    """The ``agent`` section. When LOCATION_0 is set, LOCATION_0 to LOCATION_6 replace its location."""
+    port = agent.integer("metricsPort", default=METRICS_PORT, low=1, high=65535)
+    location = _location(agent)
+    if env.get("LOCATION_0"):
+        location = _location_from(env, agent.place)
+    for key, default in _SWITCHES.items():
+        if agent.boolean(key, default=default) != default:
+            agent.place.at(key).warning(agent.mark_of(key), NOT_YET)
+    agent.text("fsmv2StorePrefix")
+    if agent.choice("releaseChannel", ("nightly", "stable", "enterprise"), default="stable") != "stable":
+        agent.place.at("releaseChannel").warning(agent.mark_of("releaseChannel"), NOT_YET)
+    _communicator(agent)
+    _graphql(agent)
+    return Agent(location, port)
+
+
+def _communicator(agent: Fields) -> None:
+    with agent.fields("communicator") as section:
+        address, token = section.text("apiUrl"), section.text("authToken")
+        section.boolean("allowInsecureTLS")
+        section.boolean("useFSMv2Transport")
+        if address and token:
+            agent.place.at("communicator").warning(agent.mark_of("communicator"), NOT_YET)
+
+
+def _graphql(agent: Fields) -> None:
+    with agent.fields("graphql") as section:
+        enabled = section.boolean("enabled")
+        section.integer("port", default=8090, low=1, high=65535)
+        section.boolean("debug")
+        section.boolean("authRequired")
+        section.texts("corsOrigins")
+        if enabled:
+            agent.place.at("graphql").warning(agent.mark_of("graphql"), NOT_YET)
+
+
+def _location(agent: Fields) -> dict[int, str]:
+    levels: dict[int, str] = {}
+    with agent.fields("location") as location:
+        for level, _, place in location.all():
+            value = location.text(level)
+            try:
+                merge({}, {level: value})
+                levels[int(level)] = value
+            except LocationError as error:
+                place.error(location.mark_of(level), str(error).replace("bridge location", "location"))
+    return levels
+
+
+def _location_from(env: MappingOf[str, str], place: Place) -> dict[int, str]:
+    levels: dict[int, str] = {}
+    for level in range(_LEVELS_BY_ENVIRONMENT):
+        if value := env.get(f"LOCATION_{level}"):
+            try:
+                merge({level: value}, {})
+                levels[level] = value
+            except LocationError as error:
+                place.at("location").error((1, 1), f"environment variable LOCATION_{level}: {error}")
+    return levels
+
+
+def idle_window(env: MappingOf[str, str], place: Place) -> float:
+    """Seconds from BRIDGE_IDLE_WINDOW, a number of seconds or a duration such as ``500ms`` or ``1m``."""
+    text = env.get("BRIDGE_IDLE_WINDOW", "").strip()
+    if not text:
+        return IDLE_WINDOW
+    if match := _SECONDS.fullmatch(text[:40]):
+        return float(match.group(1)) * _UNITS[match.group(2)]
+    place.error(
+        (1, 1), f"environment variable BRIDGE_IDLE_WINDOW: expected seconds, such as 30 or 30s, found {text[:40]!r}"
+    )
+    return IDLE_WINDOW

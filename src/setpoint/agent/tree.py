@@ -1,0 +1,62 @@
+"""From a configuration to the tree of workers it asks for, and the registry that can make them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from setpoint.agent.config import Bridge, Configuration, Flow
+from setpoint.agent.environment import Windows
+from setpoint.control import ChildSpec, Registry
+from setpoint.flows import FlowEngine
+from setpoint.namespace import Broker
+from setpoint.services import HostReader
+from setpoint.workers import bridge, broker, connection, container_monitor, flow
+
+ROOT = "agent"
+BROKER = f"{ROOT}/broker"
+
+
+def registry_for(*, engine: FlowEngine, broker_service: Broker, data: Path) -> Registry:
+    """All worker types, with what they depend on bound in."""
+    registry = Registry()
+    registry.add("bridge", bridge.Bridge)
+    registry.add("connection", connection.Connection)
+    registry.add("flow", lambda: flow.Flow(engine))
+    registry.add("broker", lambda: broker.Broker(broker_service))
+    registry.add("container_monitor", lambda: container_monitor.ContainerMonitor(HostReader(data)))
+    return registry
+
+
+def tree_of(configuration: Configuration, windows: Windows) -> list[ChildSpec]:
+    """The top of the tree: broker and monitor first, then bridges and flows in the order of the file."""
+    wanted = configuration.broker
+    broker_spec = broker.BrokerSpec(desired_state=wanted.desired_state, idle_window_s=windows.broker_idle_s)
+    return [
+        ChildSpec("broker", "broker", broker_spec),
+        ChildSpec("container_monitor", "container_monitor", windows.container),
+        *(
+            ChildSpec(f"bridges/{item.name}", "bridge", _bridge(item), reads={bridge.BROKER: BROKER})
+            for item in configuration.bridges
+        ),
+        *(ChildSpec(f"flows/{item.name}", "flow", _flow(item, windows)) for item in configuration.flows),
+    ]
+
+
+def _bridge(item: Bridge) -> bridge.BridgeSpec:
+    return bridge.BridgeSpec(
+        target=item.target,
+        port=item.port,
+        read=item.read,
+        write=item.write,
+        bridged_by=item.bridged_by,
+        desired_state=item.desired_state,
+        read_desired=item.read_desired,
+        write_desired=item.write_desired,
+        idle_window_s=item.idle_window,
+    )
+
+
+def _flow(item: Flow, windows: Windows) -> flow.FlowSpec:
+    config: Mapping[str, object] = item.flow
+    return flow.FlowSpec(config=config, desired_state=item.desired_state, idle_window_s=windows.flow_idle_s)

@@ -1,0 +1,119 @@
+"""Workers: what each one does, why, and what it did before.
+
+A worker is addressed by its path, slashes and all: ``/api/v1/workers/agent/bridges/press-1/explain``. Where the whole of what follows
+``/workers/`` is the path of a worker, that worker is meant, even if it ends in ``/explain``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from setpoint.api.errors import Refusal
+from setpoint.api.shapes import Detail, Explained, Json, Move, Worker, move, rfc3339, ways, worker
+from setpoint.control import Supervisor, WorkerDetail
+
+if TYPE_CHECKING:
+    from setpoint.agent import Agent
+
+LAST_MOVES = 3
+_LONGEST_PATH = 500
+
+
+def router(agent: Agent) -> APIRouter:
+    """The addresses below ``/workers``."""
+    routes = APIRouter()
+
+    @routes.get("/workers")
+    async def list_workers() -> Response:
+        """All workers, parents before children."""
+        return Json([worker(view) for view in agent.supervisor.workers()])
+
+    @routes.get("/workers/{path:path}")
+    async def one_worker(path: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
+        """One worker in full; with ``/explain`` or ``/history`` after its path, why it is where it is, or its last transitions."""
+        path, aspect = _split(agent.supervisor, path)
+        match aspect:
+            case "explain":
+                return Json(explained(agent.supervisor, path))
+            case "history":
+                return Json(history(agent.supervisor, path, limit))
+            case _:
+                return Json(detail(_found(agent.supervisor, path)))
+
+    return routes
+
+
+def _split(supervisor: Supervisor, path: str) -> tuple[str, str]:
+    head, _, last = path.rpartition("/")
+    if last not in ("explain", "history"):
+        return path, ""
+    try:
+        supervisor.worker(path)
+    except KeyError:
+        return head, last
+    return path, ""
+
+
+def _found(supervisor: Supervisor, path: str) -> WorkerDetail:
+    try:
+        return supervisor.worker(path)
+    except KeyError:
+        known = [view.path for view in supervisor.workers()]
+        raise Refusal(404, f"there is no worker {path[:_LONGEST_PATH]!r}", _nearest(path, known)) from None
+
+
+def _nearest(path: str, known: list[str]) -> str:
+    """A hint: the path that was probably meant."""
+    if len(path) > _LONGEST_PATH:
+        return "the list of all is at /api/v1/workers"
+    ending = [each for each in known if path and each.endswith("/" + path.strip("/"))]
+    near = ending[:1] or get_close_matches(path, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "the list of all is at /api/v1/workers"
+
+
+def detail(found: WorkerDetail) -> Detail:
+    return Detail(
+        **{name: getattr(found, name) for name in found.__struct_fields__ if name != "since"},
+        since=rfc3339(found.since),
+    )
+
+
+def history(supervisor: Supervisor, path: str, limit: int) -> list[Move]:
+    """The last transitions, oldest first; also of a worker that has been removed. Raises `Refusal` (404) when nothing is known of it."""
+    past = supervisor.journal.history(path, limit)
+    if not past:
+        _found(supervisor, path)
+    return [move(transition) for transition in past]
+
+
+def explained(supervisor: Supervisor, path: str) -> Explained:
+    """Why a worker is where it is. Raises `Refusal` (404) when there is none at that path."""
+    found = _found(supervisor, path)
+    past = [move(each) for each in supervisor.journal.history(path, LAST_MOVES)]
+    answer = Explained(detail(found), [], found.state, found.acting, None, _holding(supervisor, found), past)
+    try:
+        explanation = supervisor.explain(path)
+    except KeyError:  # no machine of its own yet
+        return answer
+    now = asyncio.get_running_loop().time()
+    wakes_in = None if explanation.wake_at is None else max(0.0, explanation.wake_at - now)
+    return msgspec.structs.replace(
+        answer, ways=ways(explanation, now), next=explanation.next, acts=list(explanation.acts), wakes_in=wakes_in
+    )
+
+
+def _holding(supervisor: Supervisor, parent: WorkerDetail) -> list[Worker]:
+    """The children that are not yet what their parent waits for: healthy while it is wanted, stopped while it is not."""
+    awaited = "stopped" if parent.desired in ("stopped", "removed") else "healthy"
+    views = {view.path: view for view in supervisor.workers()} if parent.children else {}
+    return [
+        worker(views[path])
+        for path in parent.children
+        if path in views and views[path].phase != awaited and views[path].desired != "stopped"
+    ]

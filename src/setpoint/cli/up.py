@@ -1,0 +1,195 @@
+"""``setpoint up``: run an agent over a config file, until told to stop.
+
+Exit code 0 when all workers had stopped, 1 when some had not, which are named.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from setpoint.cli.connect import RunningAgent, forget_running, note_running
+from setpoint.cli.output import clean
+from setpoint.cli.stopping import Stop, leave, tell
+from setpoint.cli.trouble import FAILED, Trouble
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+
+    from fastapi import FastAPI
+
+    from setpoint.agent import Agent
+
+
+class LogLevel(StrEnum):
+    """From which level on to log."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+class LogFormat(StrEnum):
+    """How to log."""
+
+    console = "console"
+    json = "json"
+
+
+HostOption = Annotated[
+    str, typer.Option("--host", help="Listen on this address. There are no passwords: keep it local.")
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        help="Listen on this port; 0 takes a free one. Default: agent.metricsPort of the config, else 8080.",
+        show_default=False,
+    ),
+]
+LevelOption = Annotated[LogLevel, typer.Option("--log-level", help="Log from this level on.")]
+FormatOption = Annotated[LogFormat, typer.Option("--log-format", help="For people, or one JSON object a line.")]
+
+
+class Run(NamedTuple):
+    """What to run and how: the config file, where its state is kept, where to listen, and what to tell the user besides."""
+
+    config: Path
+    data: Path
+    host: str
+    port: int | None
+    hints: tuple[str, ...] = ()
+
+
+def up(
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="The config.yaml to keep in force. It is followed, never written to."),
+    ],
+    host: HostOption = "127.0.0.1",
+    port: PortOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="Keep state in this directory. Default: .setpoint beside the config.", show_default=False
+        ),
+    ] = None,
+    log_level: LevelOption = LogLevel.info,
+    log_format: FormatOption = LogFormat.console,
+) -> None:
+    """Run an agent: keep a config file in force, and follow its edits."""
+    from setpoint.telemetry import configure
+
+    if not config.is_file():
+        raise Trouble(f"there is no file {config}", "name a config.yaml, or try 'setpoint demo'")
+    config = config.resolve()
+    configure(level=log_level.value, format=log_format.value)
+    leave(run(Run(config, data or config.parent / ".setpoint", host, port)))
+
+
+def run(what: Run) -> int:
+    """Run an agent until a signal; returns the exit code. Whatever still runs then is for `leave` to end."""
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    stop = Stop(loop)
+    try:
+        return loop.run_until_complete(_keep(what, stop))
+    except Trouble as trouble:
+        tell(f"setpoint: {clean(trouble.error)}" + (f"\n  → {clean(trouble.remedy)}" if trouble.remedy else ""))
+        return trouble.code
+
+
+async def _keep(what: Run, stop: Stop) -> int:
+    from setpoint.api.server import Server, url_of
+
+    agent = _agent(what)
+    listener = await _listen(agent, what)
+    server = Server(_app(agent, what.host), listener)
+    url = url_of(listener)
+    await agent.start()
+    serving = server.begin()
+    note = note_running(RunningAgent(url, os.getpid(), str(what.config)), os.environ)
+    _announce(what, url)
+    try:
+        await _until_told(stop, serving)
+        left = await agent.stop()
+    finally:
+        if note is not None:
+            forget_running(note, os.getpid())
+    await server.end()
+    for path in left:
+        tell(f"did not stop in time: {clean(path)}")
+    tell("stopped" if not left else f"stopped, except {len(left)}")
+    return 0 if stop and not left else FAILED
+
+
+def _agent(what: Run) -> Agent:
+    import sqlite3
+
+    from setpoint.agent import Agent, DataInUse
+    from setpoint.agent.environment import BadEnvironment
+
+    try:
+        return Agent(what.config, data=what.data, env=os.environ)
+    except DataInUse as error:
+        raise Trouble(*str(error).split("; ", 1)) from None
+    except BadEnvironment as error:
+        raise Trouble(str(error), "correct the environment variable, or unset it") from None
+    except (OSError, sqlite3.Error) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Trouble(f"the data directory {what.data} cannot be used: {why}", "choose another with --data") from None
+
+
+async def _listen(agent: Agent, what: Run) -> socket.socket:
+    from setpoint.api.server import BindError, bind
+
+    try:
+        return bind(what.host, agent.settings.metrics_port if what.port is None else what.port)
+    except BindError as error:
+        await agent.stop()
+        raise Trouble(*str(error).split("; ", 1)) from None
+
+
+def _app(agent: Agent, host: str) -> FastAPI:
+    from setpoint.api import create_app
+    from setpoint.dashboard import router
+
+    app = create_app(agent, host=host)
+    app.include_router(router())
+    return app
+
+
+async def _until_told(stop: Stop, serving: asyncio.Task[None]) -> None:
+    """Until a signal came, or the server ended by itself, which it never should."""
+    import asyncio
+
+    waiting = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({waiting, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if not stop:
+        waiting.cancel()
+        tell("setpoint: the HTTP server ended by itself; stopping")
+
+
+def _announce(what: Run, url: str) -> None:
+    from setpoint import __version__
+
+    lines = [
+        f"setpoint {__version__} keeps {clean(what.config)}",
+        f"  dashboard  {url}",
+        "  status     setpoint status",
+        *(f"  {hint}" for hint in what.hints),
+        "  stop       Ctrl-C",
+    ]
+    with suppress(OSError, ValueError):
+        print("\n".join(lines), flush=True)

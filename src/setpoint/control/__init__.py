@@ -1,0 +1,27 @@
+"""The control runtime: keeps workers where they are wanted, and says why they are not."""
+
+from setpoint.control.lifecycle import LIFECYCLE
+from setpoint.control.limits import Limits
+from setpoint.control.registry import Registry, UnknownWorkerType
+from setpoint.control.snapshot import Fact, Facts, Observation, Snapshot, wanted
+from setpoint.control.supervisor import Supervisor
+from setpoint.control.views import WorkerDetail, WorkerView
+from setpoint.control.worker import ChildSpec, Context, Worker
+
+__all__ = [
+    "LIFECYCLE",
+    "ChildSpec",
+    "Context",
+    "Fact",
+    "Facts",
+    "Limits",
+    "Observation",
+    "Registry",
+    "Snapshot",
+    "Supervisor",
+    "UnknownWorkerType",
+    "Worker",
+    "WorkerDetail",
+    "WorkerView",
+    "wanted",
+]

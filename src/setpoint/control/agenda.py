@@ -1,0 +1,130 @@
+"""The agenda: what is due, what has changed, and what the outside shall do.
+
+The control runtime has no clock and does no I/O. Its rooms (observing, acting, family, the core) share one agenda: they mark workers
+whose inputs changed, set timers, and emit effects. Whoever drives the core brings the time in and carries the effects out: an event loop
+in the real program, a simulator in tests.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from setpoint.control.limits import Limits
+from setpoint.control.record import Record
+from setpoint.control.registry import AnyWorker
+
+
+class Timer(IntEnum):
+    """What a timer is for."""
+
+    LOOK = 1  # evaluate the worker: a declared deadline or a retry
+    RESYNC = 6  # evaluate it although nothing is known to have changed
+    OBSERVE = 2
+    OBSERVE_TIMEOUT = 3
+    STALE = 4
+    ACT_TIMEOUT = 5
+
+
+class Observe(NamedTuple):
+    """Effect: collect an observation and hand it back with the token."""
+
+    path: str
+    token: int
+    worker: AnyWorker
+    desired: Any
+
+
+class Act(NamedTuple):
+    """Effect: run the worker's action and hand its end back with the token."""
+
+    path: str
+    token: int
+    worker: AnyWorker
+    name: str
+    desired: Any
+
+
+class Abandon(NamedTuple):
+    """Effect: nobody waits for this call any more; cancel it, and forget it if it does not listen."""
+
+    token: int
+
+
+class Close(NamedTuple):
+    """Effect: the worker has been removed; let it go of what it holds."""
+
+    path: str
+    worker: AnyWorker
+
+
+Effect = Observe | Act | Abandon | Close
+
+
+class Due(NamedTuple):
+    """One timer: when, a tie-breaker, what for, whom, and a token that says whether it still counts."""
+
+    at: float
+    order: int
+    kind: Timer
+    record: Record
+    token: float
+
+
+class Agenda:
+    """Time, changes, timers and effects of one supervisor."""
+
+    def __init__(self, limits: Limits, seed: int) -> None:
+        self.limits = limits
+        self.jitter = random.Random(seed)
+        self.now = 0.0
+        self.wall = 0.0
+        self.shutting_down = False
+        self._changed: dict[str, Record] = {}
+        self._timers: list[Due] = []
+        self._order = 0
+        self._effects: list[Effect] = []
+
+    def mark(self, record: Record) -> None:
+        """Something this worker reads has changed."""
+        self._changed[record.path] = record
+
+    def unmark(self, record: Record) -> None:
+        self._changed.pop(record.path, None)
+
+    def changed(self) -> Iterator[Record]:
+        """Take the changed workers one by one, those included that are marked meanwhile."""
+        while self._changed:
+            yield self._changed.pop(next(iter(self._changed)))
+
+    def at(self, due: float, kind: Timer, record: Record, token: float = 0) -> None:
+        self._order += 1
+        heapq.heappush(self._timers, Due(due, self._order, kind, record, token))
+
+    def due(self) -> Iterator[Due]:
+        """Take the timers that are due."""
+        while self._timers and self._timers[0].at <= self.now:
+            yield heapq.heappop(self._timers)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next timer falls due; now if something has changed."""
+        if self._changed:
+            return self.now
+        return self._timers[0].at if self._timers else None
+
+    def token(self) -> int:
+        """A number never used before."""
+        self._order += 1
+        return self._order
+
+    def emit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+    def effects(self) -> list[Effect]:
+        """Take the effects emitted so far."""
+        taken, self._effects = self._effects, []
+        return taken

@@ -1,0 +1,293 @@
+"""The core: the loop that keeps have = want, with no clock and no I/O of its own.
+
+    results and new specs come in  →  they mark workers  →  advance(now) evaluates what is marked or due  →  effects go out
+
+Cost is in proportion to what changed: a worker whose observation, spec, children and peers are the same is not looked at. An exception
+in a worker's own code concerns that worker alone: it is counted, shown, and tried again ever more slowly behind an open circuit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from setpoint.control.acting import Acting
+from setpoint.control.agenda import Agenda, Due, Effect, Timer
+from setpoint.control.family import Family
+from setpoint.control.intent import stopped_version, wants_stop
+from setpoint.control.limits import Limits
+from setpoint.control.observing import Observing, Outcome
+from setpoint.control.record import Record
+from setpoint.control.registry import Registry
+from setpoint.control.snapshot import Fact, Facts, Observation, Snapshot
+from setpoint.control.worker import ChildSpec, Context
+from setpoint.machine import Decision, Phase, Position, decide
+from setpoint.store import Transition
+
+Listener = Callable[[Record, Transition | None], None]
+"""Told of every change people can see: a transition, or None where only the reason or condition changed."""
+
+
+class Core:
+    """The control runtime of one tree of workers. Single-threaded; a call happens at the time last given to `advance` or `tell_time`."""
+
+    def __init__(self, registry: Registry, *, root: str = "agent", limits: Limits | None = None, seed: int = 0) -> None:
+        self.registry = registry
+        self.limits = limits or Limits()
+        self.agenda = Agenda(self.limits, seed)
+        self.family = Family(self.agenda, root)
+        self._observing = Observing(self.agenda)
+        self._acting = Acting(self.agenda, self._observing)
+        self._listeners: list[Listener] = []
+        self.context: Callable[[Record], Context] = lambda record: Context(
+            record.path, lambda value: None, lambda: None
+        )
+
+    # what comes in
+
+    def tell_time(self, now: float, wall: float) -> None:
+        """Tell the time: `now` in monotonic seconds, `wall` in seconds since the epoch."""
+        self.agenda.now, self.agenda.wall = now, wall
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def want(self, specs: Sequence[ChildSpec]) -> None:
+        """Set the top of the tree. Raises `ValueError` when two workers have the same name."""
+        self.family.want_at_top(specs)
+
+    def observed(self, path: str, token: int, outcome: Outcome) -> None:
+        """A collection asked for by an `Observe` effect ended."""
+        if record := self.family.table.get(path):
+            self._observing.result(record, token, outcome)
+
+    def pushed(self, path: str, value: Observation) -> None:
+        """A worker handed over an observation by itself."""
+        if record := self.family.table.get(path):
+            self._observing.pushed(record, value)
+
+    def observe(self, path: str) -> None:
+        """Somebody wants a worker measured now."""
+        record = self.family.table.get(path)
+        if record is not None and record.worker is not None:
+            self._observing.now(record)
+
+    def acted(self, path: str, token: int, outcome: Outcome) -> None:
+        """An action asked for by an `Act` effect ended."""
+        if record := self.family.table.get(path):
+            self._acting.ended(record, token, outcome)
+
+    def shut_down(self) -> None:
+        """Tell every worker to stop."""
+        self.agenda.shutting_down = True
+        for record in self.family.table.values():
+            self.agenda.mark(record)
+
+    # the loop
+
+    def advance(self, now: float, wall: float) -> list[Effect]:
+        """Bring everything up to `now`; returns what the outside shall do."""
+        self.tell_time(now, wall)
+        for due in self.agenda.due():
+            self._ring(due)
+        looks: dict[str, int] = {}
+        for record in self.agenda.changed():
+            looks[record.path] = look = looks.get(record.path, 0) + 1
+            if look <= self.limits.looks_at_once:
+                self._evaluate(record)
+            else:  # workers that keep changing each other must not keep the others waiting
+                self.agenda.at(now + self.limits.retry_first, Timer.LOOK, record)
+        return self.agenda.effects()
+
+    def _ring(self, due: Due) -> None:
+        record = due.record
+        if self.family.table.get(record.path) is not record:
+            return
+        match due.kind:
+            case Timer.LOOK:
+                self.agenda.mark(record)
+            case Timer.RESYNC:
+                self.agenda.mark(record)
+                self._plan_resync(record)
+            case Timer.OBSERVE:
+                self._observing.due(record, due.token)
+            case Timer.OBSERVE_TIMEOUT:
+                self._observing.timed_out(record, due.token)
+            case Timer.STALE:
+                self._observing.check_stale(record)
+            case Timer.ACT_TIMEOUT:
+                self._acting.timed_out(record, due.token)
+
+    def _evaluate(self, record: Record) -> None:
+        before = (record.position.state, record.reason, record.stalled, record.wanted)
+        self._settle_intent(record)
+        if not record.circuit.open or self.agenda.now >= record.circuit.retry_at:
+            try:
+                self._live(record)
+                record.circuit.close()
+            except Exception as error:
+                self._fault(record, error)
+        if record.removing:
+            self._wind_up(record)
+        if before != (record.position.state, record.reason, record.stalled, record.wanted):
+            self.family.announce(record)
+            if before[0] == record.position.state:
+                self._tell(record, None)
+
+    def _settle_intent(self, record: Record) -> None:
+        """Whether it is wanted running: by the agent, its parent, whoever enabled it, and its own desired state."""
+        wanted = (
+            not self.agenda.shutting_down
+            and not record.removing
+            and record.enabled
+            and (record.parent is None or record.parent.wanted)
+            and not wants_stop(record.desired)
+        )
+        if wanted != record.wanted:
+            record.wanted = wanted
+            for child in self.family.children_of(record):
+                self.agenda.mark(child)
+
+    def _live(self, record: Record) -> None:
+        """Everything that runs the worker's own code."""
+        if record.worker is None:
+            worker = self.registry.create(record.type)
+            worker.context = self.context(record)
+            record.worker = worker
+        if record.spec_changed:
+            self._derive(record)
+        if record.derived and not record.alive:
+            self._bring_to_life(record)
+        if record.alive:
+            self._step(record)
+            if record.children_due and not record.removing:
+                assert record.worker is not None
+                self.family.want(record, record.worker.children(record.desired, record.state))
+                record.children_due = False
+
+    def _derive(self, record: Record) -> None:
+        assert record.worker is not None
+        record.spec_changed = False
+        try:
+            desired = record.worker.derive_desired_state(record.spec)
+        except Exception as error:
+            record.spec_error = f"{type(error).__name__}: {error}"
+            record.reason = record.reason or f"config error: {record.spec_error}"
+            return
+        record.spec_error = ""
+        record.seen_generation = record.generation
+        record.derived = True
+        if desired != record.desired:
+            record.desired = desired
+            record.children_due = True
+            self._settle_intent(record)
+            if record.alive:
+                self._observing.now(record)
+
+    def _bring_to_life(self, record: Record) -> None:
+        """From `to_be_created` over `creating` to the machine's initial state, once there is a first good observation."""
+        assert record.worker is not None
+        if record.state == "to_be_created" and not record.removing:
+            self._move(record, "create", "creating", "waiting for the first observation")
+            self._observing.begin(record)
+        if record.state == "creating":
+            if record.has_observed and not record.removing:
+                self._move(record, "create_done", record.worker.initial_state(), "created")
+                self._plan_resync(record)
+            elif record.error:
+                record.reason = f"waiting for the first observation: {record.error}"
+
+    def _plan_resync(self, record: Record) -> None:
+        self.agenda.at(
+            self.agenda.now + self.limits.resync * self.agenda.jitter.uniform(0.75, 1.25), Timer.RESYNC, record
+        )
+
+    def _step(self, record: Record) -> None:
+        """Decide until it stays; then act, and note when time alone could change the decision."""
+        assert record.worker is not None
+        if record.stale and record.wanted:
+            record.acts = False
+            return
+        for _ in range(self.limits.moves_at_once):
+            decision = decide(record.worker.machine, record.position, self.snapshot(record), self.agenda.now)
+            if decision.arc is not None and decision.arc.target.phase is Phase.STOPPED and self._acting.unsettled(record):
+                decision = self._not_stopped_yet(record)
+            if decision.arc is None:
+                self._stay(record, decision)
+                return
+            self._move(record, decision.arc.event, decision.state, decision.reason)
+        self.agenda.at(self.agenda.now + self.limits.retry_first, Timer.LOOK, record)
+
+    def _not_stopped_yet(self, record: Record) -> Decision:
+        """It looks stopped, but by news from before its last action: what is still starting would be left behind."""
+        assert record.worker is not None
+        state = record.worker.machine.by_name[record.state]
+        waits_for = f"{' and '.join(record.running)} to end" if record.running else "a fresh observation"
+        return Decision(state.name, None, (state.act,) if state.act else (), f"waiting for {waits_for}", record.position.held)
+
+    def _stay(self, record: Record, decision: Decision) -> None:
+        record.acts = bool(decision.effects)
+        for name in decision.effects:
+            self._acting.ask(record, name)
+        record.reason = f"{decision.reason} ({record.action_error})" if record.action_error else decision.reason
+        if decision.held or record.position.held:
+            record.position = record.position._replace(held=decision.held)
+        if decision.wake_at is not None and decision.wake_at != record.wake_at:
+            self.agenda.at(decision.wake_at, Timer.LOOK, record)
+        record.wake_at = decision.wake_at
+
+    def _move(self, record: Record, event: str, target: str, reason: str) -> None:
+        source = record.position.state
+        record.position = Position(target, self.agenda.now)
+        record.since, record.reason = self.agenda.wall, reason
+        record.transitions += 1
+        record.children_due = True
+        record.action_failures, record.action_error, record.action_retry_at = 0, "", float("-inf")
+        self._tell(record, Transition(record.path, self.agenda.wall, event, source, target, reason))
+
+    def _tell(self, record: Record, transition: Transition | None) -> None:
+        for listener in self._listeners:
+            listener(record, transition)
+
+    def _fault(self, record: Record, error: Exception) -> None:
+        """The worker's own code raised: count it, open its circuit after several, try again in any case."""
+        agenda, circuit = self.agenda, record.circuit
+        text = f"{type(error).__name__}: {error}"
+        retry_at = circuit.fault(agenda.now, text, self.limits, agenda.jitter, at_once=record.worker is None)
+        record.reason = text
+        agenda.at(retry_at, Timer.LOOK, record)
+
+    def _wind_up(self, record: Record) -> None:
+        """Removal: after a graceful stop, and after its children. One whose circuit is open cannot be asked; it is removed as it is."""
+        self.family.remove_children(record)
+        if record.children or not (record.at_rest or record.circuit.open):
+            return
+        self._move(record, "remove", "removing", "no longer wanted")
+        self._move(record, "remove_done", "removed", "removed")
+        self.family.forget(record)
+
+    # what others may see
+
+    def snapshot(self, record: Record) -> Snapshot[Any, Any]:
+        """All that a decision of this worker may depend on, as it is now."""
+        if record.facts is None:
+            record.facts = Facts(record.children, self.fact)
+        if record.peers is None:
+            record.peers = Facts(record.reads, self.fact)
+        desired = record.desired if record.wanted else stopped_version(record.desired)
+        return Snapshot(
+            record.path, desired, record.observed, record.state, record.wanted, record.error, record.facts, record.peers
+        )
+
+    def fact(self, path: str) -> Fact:
+        """What may be known of the worker at a path; a fact with state `missing` when there is none."""
+        record = self.family.table.get(path)
+        return record.fact() if record is not None else Fact(path)
+
+    @property
+    def at_rest(self) -> bool:
+        """Every worker is stopped or cannot be asked any more."""
+        return all(record.at_rest or record.circuit.open for record in self.family.table.values())
+
+    def not_at_rest(self) -> list[str]:
+        return [record.path for record in self.family.table.values() if not record.at_rest]

@@ -1,0 +1,133 @@
+"""Family: which workers there are. A flat table by path; parents want children by name, and the table follows.
+
+A child that is no longer wanted is told to stop, and removed once it is at rest. One that is wanted again in time simply goes on. One
+whose type changed is replaced when the old one is gone. A child that cannot be made (unknown type, failing constructor) is a row like any
+other, with its reason, tried again for ever; its siblings never wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from setpoint.control.agenda import Abandon, Agenda, Close
+from setpoint.control.record import Record
+from setpoint.control.worker import ChildSpec
+
+
+class Family:
+    """The table of all workers of one supervisor."""
+
+    def __init__(self, agenda: Agenda, root: str) -> None:
+        self._agenda = agenda
+        self.root = root
+        self.table: dict[str, Record] = {}
+        self._top: dict[str, str] = {}
+        self._top_specs: tuple[ChildSpec, ...] = ()
+        self._readers: dict[str, set[str]] = {}
+
+    def want_at_top(self, specs: Sequence[ChildSpec]) -> None:
+        """Set the workers without a parent. Raises `ValueError` when two have the same name."""
+        _refuse_duplicates(specs)
+        self._top_specs = tuple(specs)
+        self._follow(None, self._top, specs)
+
+    def want(self, parent: Record, specs: Sequence[ChildSpec]) -> None:
+        """Set the children of a worker. Raises `ValueError` when two have the same name."""
+        _refuse_duplicates(specs)
+        self._follow(parent, parent.children, specs)
+
+    def _follow(self, parent: Record | None, present: dict[str, str], specs: Sequence[ChildSpec]) -> None:
+        wanted = {spec.name: spec for spec in specs}
+        for name, path in present.items():
+            if name not in wanted:
+                self._remove(self.table[path])
+        for spec in specs:
+            record = self.table.get(present.get(spec.name, ""))
+            if record is None:
+                self._add(parent, present, spec)
+            elif record.type != spec.worker_type:
+                self._remove(record)  # its place is taken by the new one when it is gone
+            else:
+                self._update(record, spec)
+
+    def _add(self, parent: Record | None, present: dict[str, str], spec: ChildSpec) -> None:
+        path = f"{parent.path if parent else self.root}/{spec.name}"
+        record = Record(path, spec.name, spec.worker_type, parent, spec.spec, spec.enabled, dict(spec.reads))
+        record.since, record.born_at = self._agenda.wall, self._agenda.now
+        self.table[path] = record
+        present[spec.name] = path
+        self._set_readers(record, {}, record.reads)
+        self._agenda.mark(record)
+        self.announce(record)
+
+    def _update(self, record: Record, spec: ChildSpec) -> None:
+        if spec.spec != record.spec:
+            record.spec = spec.spec
+            record.spec_changed = True
+            record.generation += 1
+        elif not record.removing and spec.enabled == record.enabled and spec.reads == record.reads:
+            return
+        self._set_readers(record, record.reads, spec.reads)
+        record.reads, record.peers = dict(spec.reads), None
+        record.enabled, record.removing = spec.enabled, False
+        self._agenda.mark(record)
+
+    def _remove(self, record: Record) -> None:
+        if not record.removing:
+            record.removing = True
+            self._agenda.mark(record)
+
+    def remove_children(self, record: Record) -> None:
+        """A worker that is being removed takes its children with it."""
+        for path in record.children.values():
+            self._remove(self.table[path])
+
+    def forget(self, record: Record) -> None:
+        """The worker is removed: drop its row, and let whoever wants its name have it."""
+        del self.table[record.path]
+        self._agenda.unmark(record)
+        self._set_readers(record, record.reads, {})
+        for token in (record.observing, *(running.token for running in record.running.values())):
+            if token:
+                self._agenda.emit(Abandon(token))
+        if record.worker is not None:
+            self._agenda.emit(Close(record.path, record.worker))
+        self.announce(record)
+        if record.parent is None:
+            del self._top[record.name]
+            self._follow(None, self._top, self._top_specs)
+        else:
+            del record.parent.children[record.name]
+            record.parent.children_due = True
+
+    def announce(self, record: Record) -> None:
+        """The worker's fact changed: whoever sees it looks again."""
+        if record.parent is not None:
+            self._agenda.mark(record.parent)
+        for path in self._readers.get(record.path, ()):
+            reader = self.table.get(path)
+            if reader is not None:
+                self._agenda.mark(reader)
+
+    def _set_readers(self, record: Record, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        for path in before.values():
+            readers = self._readers[path]
+            readers.discard(record.path)
+            if not readers:
+                del self._readers[path]
+        for path in after.values():
+            self._readers.setdefault(path, set()).add(record.path)
+
+    def children_of(self, record: Record) -> Iterator[Record]:
+        return (self.table[path] for path in record.children.values())
+
+    def height(self) -> int:
+        """Levels of the tree: 1 when no worker has a child."""
+        return max((path.count("/") - self.root.count("/") for path in self.table), default=0)
+
+
+def _refuse_duplicates(specs: Sequence[ChildSpec]) -> None:
+    names = [spec.name for spec in specs]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise ValueError(f"two children have the same name: {', '.join(doubles)}; names are unique under one parent")

@@ -1,0 +1,134 @@
+"""Observing: when each worker is measured, what a result means, and what happens when none comes.
+
+Collections are due at the worker's interval, or at once when somebody asks. One that takes too long is abandoned by its token: it counts
+as a failed observation, and whatever it returns later is ignored. Several abandoned in a row open the worker's circuit; it is tried
+again for ever, ever more slowly. A failed observation is an observation: its error is kept beside the last good value, which ages.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from setpoint.control.agenda import Abandon, Agenda, Observe, Timer
+from setpoint.control.record import Record
+from setpoint.control.snapshot import Observation
+
+
+class Outcome(NamedTuple):
+    """How a call of worker code ended: a value, or an error as text. Times are of the agenda's clock."""
+
+    started: float
+    value: Any = None
+    error: str = ""
+
+
+class Observing:
+    """The collectors of all workers of one supervisor."""
+
+    def __init__(self, agenda: Agenda) -> None:
+        self._agenda = agenda
+
+    def begin(self, record: Record) -> None:
+        """A worker has been created: measure it now, and from now on."""
+        record.beat = self._agenda.jitter.random()
+        self._agenda.at(self._agenda.now + self._agenda.limits.stale_after, Timer.STALE, record)
+        self.now(record)
+
+    def now(self, record: Record) -> None:
+        """Measure as soon as possible: at once, or right after the collection in flight."""
+        if record.observing:
+            record.observe_again = True
+        else:
+            self._start(record)
+
+    def due(self, record: Record, token: float) -> None:
+        """The interval is over."""
+        if token == record.observe_at and not record.observing:
+            self._start(record)
+
+    def _start(self, record: Record) -> None:
+        assert record.worker is not None
+        agenda = self._agenda
+        record.observing = token = agenda.token()
+        record.observe_at = agenda.now
+        agenda.at(agenda.now + record.worker.timeout, Timer.OBSERVE_TIMEOUT, record, token)
+        agenda.emit(Observe(record.path, token, record.worker, record.desired))
+
+    def timed_out(self, record: Record, token: float) -> None:
+        """No result in time: abandon the collection and count it."""
+        if token != record.observing or record.worker is None:
+            return
+        self._agenda.emit(Abandon(record.observing))
+        record.hung += 1
+        if record.hung >= self._agenda.limits.hung_observations:
+            record.hung_reason = (
+                f"{record.hung} observations in a row gave no answer; it is tried again ever more slowly"
+            )
+        started = record.observe_at
+        self.result(record, record.observing, Outcome(started, error=f"no answer within {record.worker.timeout:g} s"))
+
+    def result(self, record: Record, token: int, outcome: Outcome) -> None:
+        """A collection ended. Results of abandoned collections, whose token is old, are ignored."""
+        if token != record.observing:
+            return
+        record.observing = 0
+        asked_again = record.observe_again
+        record.observe_again = False
+        self._take(record, outcome, token)
+        self._plan_next(record, at_once=asked_again)
+
+    def pushed(self, record: Record, value: Observation) -> None:
+        """The worker handed over an observation by itself."""
+        self._take(record, Outcome(self._agenda.now, value), self._agenda.token())
+
+    def _take(self, record: Record, outcome: Outcome, token: int) -> None:
+        error = outcome.error
+        if not error and not isinstance(outcome.value, Observation):
+            error = f"collect_observed_state returned {type(outcome.value).__name__}; expected an Observation"
+        awaited = record.sample_token < record.act_gate  # something waits for news from after the last action
+        changed = awaited or error != record.error or not record.has_observed or bool(record.hung_reason)
+        record.error = error
+        if not error:
+            changed = changed or outcome.value != record.observed or record.stale
+            record.observed, record.has_observed = outcome.value, True
+            record.sampled_at = max(record.sampled_at, outcome.started)
+            record.sample_token = max(record.sample_token, token)
+            record.stale = False
+            record.hung, record.hung_reason = 0, ""
+        if changed or record.acts:
+            self._agenda.mark(record)
+
+    def _plan_next(self, record: Record, *, at_once: bool) -> None:
+        agenda, worker = self._agenda, record.worker
+        assert worker is not None
+        if record.hung >= agenda.limits.hung_observations:
+            pause = agenda.limits.backoff(record.hung - agenda.limits.hung_observations + 1, agenda.jitter)
+            record.observe_at = agenda.now + max(worker.interval, pause)
+        elif at_once and not record.hung:
+            record.observe_at = agenda.now
+        else:
+            record.observe_at = _next_beat(agenda.now, worker.interval, record.beat)
+        agenda.at(record.observe_at, Timer.OBSERVE, record, record.observe_at)
+
+    def check_stale(self, record: Record) -> None:
+        """Look whether the last good observation has become too old; set the next look."""
+        agenda = self._agenda
+        fresh_for = agenda.limits.stale_after
+        if record.worker is not None:  # one that is rarely measured is not stale between two measurements
+            fresh_for = max(fresh_for, 3 * record.worker.interval)
+        stale_at = max(record.sampled_at, record.born_at) + fresh_for
+        if agenda.now >= stale_at:
+            if not record.stale:
+                record.stale = True
+                agenda.mark(record)
+            stale_at = agenda.now + fresh_for
+        agenda.at(stale_at, Timer.STALE, record)
+
+
+def _next_beat(now: float, interval: float, beat: float) -> float:
+    """When to measure next: between half and one and a half intervals from now, on the worker's own beat.
+
+    Each worker has its own, so those born, started or stopped together do not stay together.
+    """
+    return (math.floor(now / interval + 0.5 - beat) + 1 + beat) * interval

@@ -1,0 +1,247 @@
+"""The supervisor: the core driven by an event loop.
+
+All state belongs to one asyncio loop; there are no locks. The pump advances the core when a result came in or a timer is due, and carries
+out the effects: collections and actions run as tasks of their own and hand their end back by token. A task that was abandoned is
+cancelled and forgotten; nothing ever waits for one that does not listen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+
+from setpoint.control.agenda import Abandon, Act, Close, Effect, Observe
+from setpoint.control.core import Core, Listener
+from setpoint.control.limits import Limits
+from setpoint.control.observing import Outcome
+from setpoint.control.record import Record
+from setpoint.control.registry import Registry
+from setpoint.control.snapshot import Observation
+from setpoint.control.views import WorkerDetail, WorkerView, detail, view
+from setpoint.control.worker import ChildSpec, Context
+from setpoint.machine import Explanation, explain
+from setpoint.store import Journal, MemoryJournal, Transition
+
+log = structlog.get_logger(__name__)
+
+CLOCK_RESOLUTION_S = 1e-6
+
+
+class Supervisor:
+    """Keeps a tree of workers where they are wanted. Use it inside a running event loop: ``want``, then ``stop``.
+
+    `wall` gives wall time in seconds since the epoch; all other time is the loop's own clock, so a loop with virtual time makes the whole
+    runtime virtual. `seed` makes its jitter reproducible.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        root: str = "agent",
+        limits: Limits | None = None,
+        journal: Journal | None = None,
+        wall: Callable[[], float] = time.time,
+        seed: int = 0,
+    ) -> None:
+        self.core = Core(registry, root=root, limits=limits, seed=seed)
+        self.core.context = self._context
+        self.core.listen(self._record)
+        self.journal = journal or MemoryJournal()
+        self._wall = wall
+        self._loop = asyncio.get_running_loop()
+        self._pending: asyncio.Handle | None = None
+        self._pending_at: float = 0.0
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._abandoned: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._stopped = False
+        self._ended = False
+
+    # what people ask of it
+
+    def want(self, specs: Sequence[ChildSpec]) -> None:
+        """Set the top of the tree: workers that are missing come, others change, those no longer named go. Returns at once.
+
+        Raises `ValueError` when two have the same name, `RuntimeError` after `stop`.
+        """
+        if self._stopped:
+            raise RuntimeError("this supervisor has been stopped; make a new one")
+        self._tell_time()
+        self.core.want(specs)
+        self._kick()
+
+    def workers(self) -> list[WorkerView]:
+        """All workers, parents before children, in order of their paths."""
+        return [view(record) for _, record in sorted(self.core.family.table.items())]
+
+    def worker(self, path: str) -> WorkerDetail:
+        """One worker in full. Raises `KeyError` when there is none at that path."""
+        return detail(self.core.family.table[path], self._loop.time())
+
+    def explain(self, path: str) -> Explanation:
+        """Why a worker is where it is and what would move it. Raises `KeyError` when there is none at that path, or none alive."""
+        record = self.core.family.table[path]
+        if record.worker is None or not record.alive:
+            raise KeyError(path)
+        return explain(record.worker.machine, record.position, self.core.snapshot(record), self._loop.time())
+
+    def listen(self, listener: Listener) -> None:
+        """Be told of every transition and change of reason, in the loop's thread. Must return at once."""
+        self.core.listen(listener)
+
+    async def changes(self) -> None:
+        """Wait until something people can see has changed."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def until(self, condition: Callable[[Supervisor], bool], timeout: float) -> bool:
+        """Wait until the condition holds; False when it did not within `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not condition(self):
+                    await self.changes()
+        except TimeoutError:
+            return condition(self)
+        return True
+
+    async def stop(self, budget: float | None = None) -> list[str]:
+        """Tell every worker to stop and wait until all have, within the budget (2 s for each level of the tree by default).
+
+        Returns the paths of those that had not stopped by then; what they still run is abandoned. Always returns.
+        """
+        self._stopped = True
+        self._tell_time()
+        if budget is None:
+            budget = self.core.limits.shutdown_per_level * max(1, self.core.family.height())
+        self.core.shut_down()
+        self._kick()
+        await self.until(lambda _: self.core.at_rest, budget)
+        left = self.core.not_at_rest()
+        for path in left:
+            log.warning(
+                "worker did not stop in time", path=path, state=self.core.family.table[path].state, budget_s=budget
+            )
+        await self._let_go()
+        return left
+
+    # the pump
+
+    def _kick(self) -> None:
+        self._schedule(self._loop.time())
+
+    def _schedule(self, when: float) -> None:
+        if self._ended:
+            return
+        if self._pending is not None:
+            if self._pending_at <= when:
+                return
+            self._pending.cancel()
+        self._pending_at = when
+        now = self._loop.time()
+        self._pending = self._loop.call_soon(self._pump) if when <= now else self._loop.call_at(when, self._pump)
+
+    def _pump(self) -> None:
+        self._pending = None
+        now, due = self._loop.time(), self.core.agenda.next_due
+        if due is not None and now < due < now + CLOCK_RESOLUTION_S:
+            now = due  # a loop may run a timer a rounding error early; it shall not run it again and again
+        for effect in self.core.advance(now, self._wall()):
+            self._perform(effect)
+        due = self.core.agenda.next_due
+        if due is not None:
+            self._schedule(due)
+        if not self._changed.is_set():
+            self._changed.set()
+
+    def _tell_time(self) -> None:
+        self.core.tell_time(self._loop.time(), self._wall())
+
+    # effects
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Observe(path, token, worker, desired):
+                self._start(token, lambda: worker.collect_observed_state(desired), self.core.observed, path)
+            case Act(path, token, worker, name, desired):
+                self._start(token, lambda: getattr(worker, name)(desired), self.core.acted, path)
+            case Abandon(token):
+                task = self._tasks.pop(token, None)
+                if task is not None:
+                    task.cancel()
+                    self._abandoned.add(task)
+            case Close(path, worker):
+                task = self._loop.create_task(self._close(path, worker.close))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+    def _start(
+        self, token: int, call: Callable[[], Awaitable[Any]], hand_back: Callable[[str, int, Outcome], None], path: str
+    ) -> None:
+        task = self._loop.create_task(self._run(token, call, hand_back, path))
+        self._tasks[token] = task
+
+    async def _run(
+        self, token: int, call: Callable[[], Awaitable[Any]], hand_back: Callable[[str, int, Outcome], None], path: str
+    ) -> None:
+        started = self._loop.time()
+        try:
+            outcome = Outcome(started, value=await call())
+        except asyncio.CancelledError:
+            outcome = Outcome(started, error="cancelled")
+        except (Exception, SystemExit) as error:  # a worker that calls sys.exit() ends its call, not the agent
+            outcome = Outcome(started, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        self._tasks.pop(token, None)
+        task = asyncio.current_task()
+        if task is not None:
+            self._abandoned.discard(task)
+        self._tell_time()
+        hand_back(path, token, outcome)
+        self._kick()
+
+    async def _close(self, path: str, close: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(self.core.limits.action_timeout):
+                await close()
+        except (Exception, SystemExit) as error:
+            log.warning("worker could not let go of what it holds", path=path, error=f"{type(error).__name__}: {error}")
+
+    async def _let_go(self) -> None:
+        """End everything that still runs, without waiting for what does not listen."""
+        self._ended = True
+        if self._pending is not None:
+            self._pending.cancel()
+        for record in self.core.family.table.values():
+            if record.worker is not None:
+                self._perform(Close(record.path, record.worker))
+        for task in self._tasks.values():
+            task.cancel()
+        waiting = [*self._tasks.values(), *self._closing, *self._abandoned]
+        if waiting:
+            await asyncio.wait(waiting, timeout=self.core.limits.shutdown_per_level)
+
+    # what the core asks of it
+
+    def _context(self, record: Record) -> Context:
+        path = record.path
+
+        def push(value: Observation) -> None:
+            self._tell_time()
+            self.core.pushed(path, value)
+            self._kick()
+
+        def observe() -> None:
+            self._tell_time()
+            self.core.observe(path)
+            self._kick()
+
+        return Context(path, push, observe)
+
+    def _record(self, record: Record, transition: Transition | None) -> None:
+        if transition is not None:
+            self.journal.append(transition)

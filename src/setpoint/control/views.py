@@ -1,0 +1,124 @@
+"""Views: what people and programs outside may know of a worker. Plain data, made when asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+
+from setpoint.control.record import Record
+from setpoint.machine import Phase
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One of the three conditions people know: whether it holds, and why."""
+
+    ok: bool
+    reason: str = ""
+
+
+class WorkerView(msgspec.Struct, frozen=True):
+    """One worker. `since` is wall time in seconds since the epoch; `phase` is "" while the worker has no machine of its own yet."""
+
+    path: str
+    type: str
+    state: str
+    phase: str
+    reason: str
+    since: float
+    desired: str
+
+
+class WorkerDetail(msgspec.Struct, frozen=True):
+    """One worker, in full. `age` is that of the last good observation, in seconds; None before the first."""
+
+    path: str
+    type: str
+    machine: str
+    state: str
+    phase: str
+    reason: str
+    since: float
+    desired: str
+    ready: Condition
+    reconciling: Condition
+    stalled: Condition
+    generation: int
+    seen_generation: int
+    transitions: int
+    observed: Any
+    age: float | None
+    error: str
+    acting: list[str]
+    children: list[str]
+
+
+def desired_text(record: Record) -> str:
+    """What is wanted of it, in one word: its own desired state while nothing overrules it, else "stopped" (or "removed")."""
+    if record.removing:
+        return "removed"
+    own = getattr(record.desired, "desired_state", None)
+    if not record.wanted:
+        return "stopped"
+    return str(own) if own else "running"
+
+
+def phase_text(record: Record) -> str:
+    return record.phase or ""
+
+
+def reason_text(record: Record) -> str:
+    """The reason of the state, led by what keeps the runtime from moving it."""
+    stalled = record.stalled
+    return (
+        f"{stalled}; {record.reason}"
+        if stalled and stalled != record.reason and record.reason
+        else stalled or record.reason
+    )
+
+
+def view(record: Record) -> WorkerView:
+    return WorkerView(
+        record.path,
+        record.type,
+        record.state,
+        phase_text(record),
+        reason_text(record),
+        record.since,
+        desired_text(record),
+    )
+
+
+def detail(record: Record, now: float) -> WorkerDetail:
+    stalled = record.stalled
+    target = Phase.HEALTHY if record.wanted else Phase.STOPPED
+    settled = record.phase is target and record.generation == record.seen_generation
+    moving = not settled and not stalled and record.phase is not Phase.DEGRADED
+    return WorkerDetail(
+        path=record.path,
+        type=record.type,
+        machine=record.worker.machine.name if record.worker else "",
+        state=record.state,
+        phase=phase_text(record),
+        reason=reason_text(record),
+        since=record.since,
+        desired=desired_text(record),
+        ready=Condition(settled and not stalled, "" if settled else f"in {record.state}: {record.reason}"),
+        reconciling=Condition(moving, record.reason if moving else ""),
+        stalled=Condition(bool(stalled), stalled),
+        generation=record.generation,
+        seen_generation=record.seen_generation,
+        transitions=record.transitions,
+        observed=_plain(record.observed),
+        age=now - record.sampled_at if record.has_observed else None,
+        error=record.error,
+        acting=list(record.running),
+        children=list(record.children.values()),
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return msgspec.to_builtins(value, enc_hook=str)

@@ -1,0 +1,17 @@
+"""The inputs a flow can read from, by the name its configuration calls them. A third party adds its own to the table."""
+
+from __future__ import annotations
+
+from setpoint.flows.component import Input, Kind
+from setpoint.flows.inputs.file import File
+from setpoint.flows.inputs.generate import Generate
+from setpoint.flows.inputs.modbus import Modbus
+from setpoint.flows.inputs.modbus_fields import ModbusFields
+from setpoint.flows.inputs.stdin import Stdin
+
+INPUTS: dict[str, Kind[Input]] = {
+    "file": Kind(File.Fields, File),
+    "generate": Kind(Generate.Fields, Generate),
+    "modbus": Kind(ModbusFields, Modbus),
+    "stdin": Kind(Stdin.Fields, Stdin),
+}

@@ -1,0 +1,47 @@
+"""The machine model: states, arcs and guards as pure data, and the pure kernel that decides. Knows nothing of any runtime."""
+
+from setpoint.machine.check import Finding, check
+from setpoint.machine.decide import Decision, GuardError, Position, decide
+from setpoint.machine.diff import Change, diff, level
+from setpoint.machine.draw import draw
+from setpoint.machine.explain import Explanation, explain
+from setpoint.machine.export import content_hash, to_dict, to_json, to_yaml
+from setpoint.machine.expression import Expression, ExpressionError
+from setpoint.machine.guards import ALWAYS, Guard, Setting, Verdict, expression, guard, held
+from setpoint.machine.load import load
+from setpoint.machine.model import Arc, Group, Machine, MachineError, Phase, State
+
+__all__ = [
+    "ALWAYS",
+    "Arc",
+    "Change",
+    "Decision",
+    "Explanation",
+    "Expression",
+    "ExpressionError",
+    "Finding",
+    "Group",
+    "Guard",
+    "GuardError",
+    "Machine",
+    "MachineError",
+    "Phase",
+    "Position",
+    "Setting",
+    "State",
+    "Verdict",
+    "check",
+    "content_hash",
+    "decide",
+    "diff",
+    "draw",
+    "explain",
+    "expression",
+    "guard",
+    "held",
+    "level",
+    "load",
+    "to_dict",
+    "to_json",
+    "to_yaml",
+]

@@ -1,0 +1,226 @@
+"""The bridge machine: a connection to a device, a flow from it and a flow to it, over the broker, as one thing with one state.
+
+A bridge measures nothing itself; it decides on what its children (connection, read flow, write flow) and the broker say of themselves.
+Starting goes gate by gate: connection, broker, flows. Running, it names the first thing that is wrong, in that same order, so that a
+pulled cable reads as a lost connection and not as what follows from it. The flows go on while the connection is down: they reconnect by
+themselves, and a probe that blinks costs no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from setpoint.control import ChildSpec, Fact, Observation, Snapshot, Worker, wanted
+from setpoint.machine import Phase, State, Verdict, guard, held
+from setpoint.workers.connection import ConnectionSpec
+from setpoint.workers.flow import FlowSpec
+
+DesiredFlow = Literal["active", "stopped"]
+BROKER = "broker"
+"""The name under which a bridge reads the broker's fact."""
+INCONSISTENT_FOR_S = 5.0
+"""Facts of different age may contradict each other for a moment; for longer they are a fault."""
+
+
+class BridgeSpec(BaseModel):
+    """Rendered: no template is left in it. Flows are in the Benthos shape; None where there is none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str
+    port: int
+    read: Mapping[str, Any] | None = None
+    write: Mapping[str, Any] | None = None
+    bridged_by: str = ""
+    desired_state: Literal["active", "stopped"] = "active"
+    read_desired: DesiredFlow = "active"
+    write_desired: DesiredFlow = "active"
+    idle_window_s: float = Field(default=30.0, ge=0)
+
+
+class Nothing(Observation, frozen=True):
+    """A bridge measures nothing itself."""
+
+
+Seen = Snapshot[BridgeSpec, Nothing]
+
+
+@guard
+def connection_up(s: Seen) -> Verdict:
+    "the connection is up"
+    connection = s.children["connection"]
+    return Verdict(connection.state == "up" and not connection.stalled, _says("connection", connection))
+
+
+@guard
+def redpanda_healthy(s: Seen) -> Verdict:
+    "the broker is idle or active"
+    broker = s.peers[BROKER]
+    return Verdict(broker.healthy, _says("redpanda", broker))
+
+
+@guard
+def no_flows(s: Seen) -> bool:
+    "no flow is configured"
+    return s.desired.read is None and s.desired.write is None
+
+
+@guard
+def flows_healthy(s: Seen) -> Verdict:
+    "every flow that is wanted is idle or active"
+    for name in _wanted_flows(s.desired):
+        if not s.children[name].healthy:
+            return Verdict(False, _says(f"{name} flow", s.children[name]))
+    return Verdict(True, ", ".join(_says(f"{name} flow", s.children[name]) for name in _wanted_flows(s.desired)))
+
+
+@guard
+def flow_failed(s: Seen) -> Verdict:
+    "a flow cannot work as configured"
+    for name in _wanted_flows(s.desired):
+        if s.children[name].stalled.startswith("config error"):
+            return Verdict(True, f"{name} flow: {s.children[name].stalled}")
+    return Verdict(False)
+
+
+@guard
+def flow_active(s: Seen) -> Verdict:
+    "a flow processes messages"
+    flows = [s.children[name] for name in ("read", "write") if name in s.children]
+    return Verdict(any(flow.state == "active" for flow in flows), ", ".join(_says("flow", flow) for flow in flows))
+
+
+@guard
+def consistent(s: Seen) -> Verdict:
+    "what the children say fits together"
+    text = _contradiction(s)
+    return Verdict(not text, text)
+
+
+@guard
+def children_stopped(s: Seen) -> Verdict:
+    "connection and flows are stopped"
+    running = [_says(name, fact) for name, fact in s.children.items() if not fact.stopped]
+    return Verdict(not running, ", ".join(running))
+
+
+def _says(name: str, fact: Fact) -> str:
+    text = fact.stalled or fact.reason
+    return f"{name} is {fact.state}: {text}" if text and text != fact.state else f"{name} is {fact.state}"
+
+
+def _wanted_flows(desired: BridgeSpec) -> list[str]:
+    flows = (("read", desired.read, desired.read_desired), ("write", desired.write, desired.write_desired))
+    return [name for name, config, state in flows if config is not None and state == "active"]
+
+
+def _contradiction(s: Seen) -> str:
+    for name, broker_side in (("read", "output_connected"), ("write", "input_connected")):
+        flow = s.children[name]
+        if flow.state != "active":
+            continue
+        if name == "read" and s.peers[BROKER].state == "idle":
+            return "read flow is active, but redpanda is idle"
+        if not getattr(flow.observed, broker_side, True):
+            return f"{name} flow is active, but not connected to redpanda"
+    return ""
+
+
+def _why(fact: Fact) -> str:
+    return fact.stalled or fact.reason or fact.state
+
+
+def _connection_degraded(s: Seen) -> str:
+    return f"connection degraded: {_why(s.children['connection'])}"
+
+
+def _redpanda_degraded(s: Seen) -> str:
+    return f"redpanda degraded: {_why(s.peers[BROKER])}"
+
+
+def _flow_degraded(s: Seen) -> str:
+    troubled = [s.children[name] for name in _wanted_flows(s.desired) if not s.children[name].healthy]
+    return f"flow degraded: {'; '.join(_why(flow) for flow in troubled) or 'recovering'}"
+
+
+def _idling(s: Seen) -> str:
+    if not _wanted_flows(s.desired):
+        return "idle: all flows stopped, connection up"
+    return f"idling: no messages processed in {s.desired.idle_window_s:g}s"
+
+
+class Bridge(Worker[BridgeSpec, BridgeSpec, Nothing]):
+    "A device, reached and read and written: one connection, up to two flows, over the broker."
+
+    interval = 5.0
+
+    stopped = State(Phase.STOPPED, reason="stopped")
+    starting_connection = State(Phase.STARTING, reason="starting: waiting for connection")
+    starting_redpanda = State(Phase.STARTING, reason="starting: redpanda not healthy")
+    starting_dfc = State(Phase.STARTING, reason="starting: flow not running")
+    starting_failed_dfc = State(Phase.FAILED, reason="starting failed: flow in error state")
+    starting_failed_dfc_missing = State(Phase.FAILED, reason="starting failed: no flows configured")
+    idle = State(Phase.HEALTHY, reason=_idling)
+    active = State(Phase.HEALTHY)
+    degraded_connection = State(Phase.DEGRADED, reason=_connection_degraded)
+    degraded_redpanda = State(Phase.DEGRADED, reason=_redpanda_degraded)
+    degraded_dfc = State(Phase.DEGRADED, reason=_flow_degraded)
+    degraded_other = State(Phase.DEGRADED, reason=lambda s: f"other degraded: {_contradiction(s) or 'recovering'}")
+    stopping = State(Phase.STOPPING, reason="stopping")
+
+    _starting = starting_connection | starting_redpanda | starting_dfc
+    _failed = starting_failed_dfc | starting_failed_dfc_missing
+    _degraded = degraded_connection | degraded_redpanda | degraded_dfc | degraded_other
+    _running = idle | active | _degraded
+    _fine = connection_up & redpanda_healthy & flows_healthy
+
+    arcs = [
+        stopped.to(starting_connection, on="start", when=wanted),
+        (_starting | _failed | _running).to(stopping, on="stop", when=~wanted),
+        starting_connection.to(starting_redpanda, on="start_connection_up", when=connection_up),
+        (starting_redpanda | starting_dfc).to(starting_connection, on="start_retry", when=~connection_up),
+        starting_redpanda.to(starting_dfc, on="start_redpanda_up", when=redpanda_healthy),
+        starting_dfc.to(starting_failed_dfc_missing, on="start_failed_dfc_missing", when=no_flows),
+        starting_dfc.to(starting_failed_dfc, on="start_failed_dfc", when=flow_failed),
+        starting_dfc.to(idle, on="start_dfc_up", when=flows_healthy),
+        starting_failed_dfc_missing.to(starting_connection, on="start_retry", when=~no_flows),
+        # Left by an edit of the flow only: a config error is as lasting as the config.
+        starting_failed_dfc.to(starting_connection, on="start_retry", when=~flow_failed),
+        _running.to(degraded_connection, on="connection_unhealthy", when=~connection_up),
+        _running.to(degraded_redpanda, on="redpanda_degraded", when=connection_up & ~redpanda_healthy),
+        _running.to(degraded_dfc, on="dfc_degraded", when=connection_up & redpanda_healthy & ~flows_healthy),
+        _running.to(degraded_other, on="degraded_other", when=_fine & held(~consistent, INCONSISTENT_FOR_S)),
+        _degraded.to(idle, on="recovered", when=_fine & consistent),
+        idle.to(active, on="data_received", when=flow_active),
+        active.to(idle, on="no_data_timeout", when=~flow_active),
+        stopping.to(stopped, on="stop_done", when=children_stopped),
+    ]
+
+    async def collect_observed_state(self, desired: BridgeSpec) -> Nothing:
+        """Nothing: a bridge decides on facts about others."""
+        return Nothing()
+
+    def children(self, desired: BridgeSpec, state: str) -> Sequence[ChildSpec]:
+        """The connection always; the flows once connection and broker were up."""
+        flows_may_run = state in FLOWS_RUN_IN
+        connection = ConnectionSpec(target=desired.target, port=desired.port)
+        wanted_children = [ChildSpec("connection", "connection", connection)]
+        for name, config, flow_state in (
+            ("read", desired.read, desired.read_desired),
+            ("write", desired.write, desired.write_desired),
+        ):
+            if config is not None:
+                flow = FlowSpec(
+                    config=config,
+                    bridged_by=desired.bridged_by,
+                    desired_state=flow_state,
+                    idle_window_s=desired.idle_window_s,
+                )
+                wanted_children.append(ChildSpec(name, "flow", flow, enabled=flows_may_run))
+        return wanted_children
+
+
+FLOWS_RUN_IN = frozenset({"starting_dfc", *(state.name for state in Bridge._running)})

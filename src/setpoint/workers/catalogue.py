@@ -1,0 +1,42 @@
+"""The catalogue: every machine there is, by name, and which worker type it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from setpoint.control import LIFECYCLE, Worker
+from setpoint.machine import Machine
+from setpoint.workers.bridge import Bridge
+from setpoint.workers.broker import Broker
+from setpoint.workers.connection import Connection
+from setpoint.workers.container_monitor import ContainerMonitor
+from setpoint.workers.flow import Flow
+
+WORKERS: Mapping[str, type[Worker[Any, Any, Any]]] = {
+    "bridge": Bridge,
+    "connection": Connection,
+    "flow": Flow,
+    "broker": Broker,
+    "container_monitor": ContainerMonitor,
+}
+"""Worker classes by worker type."""
+
+
+def machines() -> dict[str, Machine]:
+    """All machines by name."""
+    return {worker.machine.name: worker.machine for worker in WORKERS.values()} | {LIFECYCLE.name: LIFECYCLE}
+
+
+def find_machine(name: str) -> Machine:
+    """A machine by its name or that of its worker type. Raises `LookupError` with the nearest name."""
+    known = machines()
+    if name in known:
+        return known[name]
+    if name in WORKERS:
+        return WORKERS[name].machine
+    near = get_close_matches(name, [*known, *WORKERS], n=1)
+    raise LookupError(
+        f"there is no machine {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}")
+    )

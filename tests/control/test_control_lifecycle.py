@@ -1,0 +1,246 @@
+"""How workers come, reach what is wanted, and go."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.control.samples import Process, Spec, now, process, reach, state, supervisor, world
+
+from setpoint.control import ChildSpec
+from setpoint.machine import Phase
+from setpoint.testing import run
+
+
+def test_a_wanted_worker_reaches_its_healthy_state_and_keeps_it() -> None:
+    """A worker goes through its life cycle into its machine, and comes to rest where it is wanted."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        await asyncio.sleep(100)
+        moves = [(move.event, move.target) for move in s.journal.history("top/p")]
+        assert moves == [("create", "creating"), ("create_done", "stopped"), ("start", "starting"), ("start_done", "running")]
+        assert s.worker("top/p").ready.ok
+        assert await s.stop() == []
+
+    run(main())
+
+
+def test_every_transition_carries_a_reason() -> None:
+    """No move is made without a text that says why."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        await s.stop()
+        assert all(move.reason for move in s.journal.history("top/p"))
+
+    run(main())
+
+
+def test_a_crash_is_seen_at_the_next_observation_and_repaired() -> None:
+    """What crashed is started again, without anybody asking."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        world(s, "top/p").running = False
+        await reach(s, "top/p", "starting", within=1.5)
+        await reach(s, "top/p", "running", within=1.5)
+        await s.stop()
+
+    run(main())
+
+
+def test_a_pushed_observation_is_acted_on_at_once() -> None:
+    """A worker that knows sooner says so, and nobody waits for the next collection."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        await asyncio.sleep(0.2)
+        worker = s.core.family.table["top/p"].worker
+        assert isinstance(worker, Process)
+        worker.world.running = False
+        before = now()
+        worker.context.observe()
+        await reach(s, "top/p", "starting")
+        assert now() == before
+        await s.stop()
+
+    run(main())
+
+
+def test_a_worker_that_is_no_longer_named_stops_and_goes() -> None:
+    """Removal passes through a graceful stop; the row is gone afterwards, its history is not."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p"), process("q")])
+        await reach(s, "top/p", "running")
+        outside = world(s, "top/p")
+        s.want([process("q")])
+        await reach(s, "top/p", "gone")
+        assert outside.calls("stop")
+        assert not outside.running
+        last = [move.target for move in s.journal.history("top/p")][-4:]
+        assert last == ["stopping", "stopped", "removing", "removed"]
+        assert state(s, "top/q") == "running"
+        await s.stop()
+
+    run(main())
+
+
+def test_a_worker_named_again_while_it_stops_finishes_the_stop_and_comes_back() -> None:
+    """Remove and re-add in a hurry: no worker is lost and none is doubled."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        world(s, "top/p").takes = 3.0
+        s.want([])
+        await reach(s, "top/p", "stopping")
+        s.want([process("p")])
+        await reach(s, "top/p", "running", within=20)
+        assert [w.path for w in s.workers()] == ["top/p"]
+        await s.stop(budget=10)
+
+    run(main())
+
+
+def test_a_child_whose_type_changes_is_replaced_when_the_old_one_is_gone() -> None:
+    """The name is taken over by the new type, never shared by both."""
+
+    class Other(Process):
+        pass
+
+    async def main() -> None:
+        s = supervisor(other=Other)
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        old = world(s, "top/p")
+        s.want([ChildSpec("p", "other", Spec())])
+        assert await s.until(lambda s: s.workers()[0].type == "other" if s.workers() else False, 10)
+        assert not old.running
+        await reach(s, "top/p", "running")
+        await s.stop()
+
+    run(main())
+
+
+def test_a_parent_that_goes_takes_its_children_with_it() -> None:
+    """Children stop together with their parent, and are gone before it is."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("parent", children=["a", "b"])])
+        await reach(s, "top/parent/b", "running")
+        s.want([])
+        await reach(s, "top/parent", "gone")
+        assert s.workers() == []
+
+    run(main())
+
+
+def test_children_follow_their_parents_spec() -> None:
+    """A child that is no longer in the spec goes, a new one comes, the others are not touched."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("parent", children=["a", "b"])])
+        await reach(s, "top/parent/b", "running")
+        untouched = world(s, "top/parent/b")
+        s.want([process("parent", children=["b", "c"])])
+        await reach(s, "top/parent/c", "running")
+        await reach(s, "top/parent/a", "gone")
+        assert len(untouched.calls("start")) == 1
+        await s.stop()
+
+    run(main())
+
+
+def test_the_same_name_under_two_parents_is_two_workers() -> None:
+    """Identity is the whole path."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("one", children=["x"]), process("two", children=["x"])])
+        await reach(s, "top/one/x", "running")
+        await reach(s, "top/two/x", "running")
+        world(s, "top/one/x").running = False
+        await reach(s, "top/one/x", "starting")
+        assert state(s, "top/two/x") == "running"
+        await s.stop()
+
+    run(main())
+
+
+def test_a_disabled_worker_rests_in_its_stopped_state_until_it_is_enabled() -> None:
+    """Disabled is parked, not removed, and nothing makes it flap."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        s.want([ChildSpec("p", "process", Spec(), enabled=False)])
+        await reach(s, "top/p", "stopped")
+        moves = s.worker("top/p").transitions
+        await asyncio.sleep(60)
+        assert s.worker("top/p").transitions == moves
+        assert s.worker("top/p").desired == "stopped"
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        await s.stop()
+
+    run(main())
+
+
+def test_a_spec_that_says_stopped_stops_the_worker_and_its_children() -> None:
+    """`desired_state: stopped` holds for everything below."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("parent", children=["a"])])
+        await reach(s, "top/parent/a", "running")
+        s.want([process("parent", children=["a"], desired_state="stopped")])
+        await reach(s, "top/parent", "stopped")
+        await reach(s, "top/parent/a", "stopped")
+        assert s.core.family.table["top/parent/a"].phase is Phase.STOPPED
+        await s.stop()
+
+    run(main())
+
+
+def test_two_workers_of_one_name_are_refused_by_name() -> None:
+    """A duplicate is an error of the caller; nothing changes."""
+
+    async def main() -> None:
+        s = supervisor()
+        with pytest.raises(ValueError, match="same name: p"):
+            s.want([process("p"), process("p")])
+        assert s.workers() == []
+        await s.stop()
+
+    run(main())
+
+
+def test_a_new_spec_is_derived_and_seen() -> None:
+    """The generation of the spec that the worker has seen is part of what it tells."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        s.want([process("p", version=2)])
+        await s.changes()
+        view = s.worker("top/p")
+        assert (view.generation, view.seen_generation) == (2, 2)
+        await s.stop()
+
+    run(main())

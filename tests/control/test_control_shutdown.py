@@ -1,0 +1,126 @@
+"""Shutdown: all at once, within a budget, and what did not stop is named."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.control.samples import Process, Spec, now, process, reach, supervisor, world
+
+from setpoint.control import ChildSpec
+from setpoint.testing import run
+
+
+def test_a_hundred_children_stop_together() -> None:
+    """Siblings stop at the same time: a hundred that need 200 ms each need little more than that."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("parent", children=[f"c{i}" for i in range(100)])])
+        await reach(s, "top/parent/c99", "running")
+        for i in range(100):
+            world(s, f"top/parent/c{i}").takes = 0.2
+        before = now()
+        assert await s.stop() == []
+        assert now() - before <= 1.0
+
+    run(main())
+
+
+def test_what_does_not_stop_is_named_and_the_budget_is_kept() -> None:
+    """A process that will not go does not keep the agent."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("stubborn"), process("good")])
+        await reach(s, "top/stubborn", "running")
+        world(s, "top/stubborn").ignores_stop = True
+        before = now()
+        assert await s.stop(budget=3.0) == ["top/stubborn"]
+        assert now() - before <= 5.1
+
+    run(main())
+
+
+def test_an_action_that_ignores_cancellation_cannot_hold_the_shutdown() -> None:
+    """Hung calls are given up on, not waited for."""
+    release: list[asyncio.Event] = []
+
+    class Hangs(Process):
+        async def stop(self, desired: Spec) -> None:
+            while not release[0].is_set():
+                try:
+                    await release[0].wait()
+                except asyncio.CancelledError:
+                    continue
+
+    async def main() -> None:
+        release.append(asyncio.Event())
+        s = supervisor(hangs=Hangs)
+        s.want([ChildSpec("p", "hangs", Spec())])
+        await reach(s, "top/p", "running")
+        before = now()
+        assert await s.stop(budget=2.0) == ["top/p"]
+        assert now() - before <= 4.1
+        release[0].set()  # so that the test's loop can end
+
+    run(main())
+
+
+def test_the_budget_grows_with_the_height_of_the_tree() -> None:
+    """Two seconds for each level."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("a", children=["b"])])
+        await reach(s, "top/a/b", "running")
+        world(s, "top/a/b").ignores_stop = True
+        before = now()
+        await s.stop()
+        assert 3.99 <= now() - before <= 6.1
+
+    run(main())
+
+
+def test_a_stopped_supervisor_takes_no_more_work() -> None:
+    """It says so instead of pretending."""
+
+    async def main() -> None:
+        s = supervisor()
+        await s.stop()
+        with pytest.raises(RuntimeError, match="has been stopped"):
+            s.want([process("p")])
+
+    run(main())
+
+
+def test_a_worker_whose_guard_reads_the_desired_state_itself_stops_as_well() -> None:
+    """When the agent stops, such a worker sees its desired state say "stopped"."""
+    from tests.control.samples import Seen, alive
+
+    from setpoint.machine import Phase, State, guard
+
+    @guard
+    def asked_for(s: Seen) -> bool:
+        "the spec says running"
+        return s.desired.desired_state == "running"
+
+    class Own(Process):
+        stopped = State(Phase.STOPPED)
+        starting = State(Phase.STARTING, act="start")
+        running = State(Phase.HEALTHY)
+        stopping = State(Phase.STOPPING, act="stop")
+        arcs = [
+            stopped.to(starting, on="start", when=asked_for),
+            starting.to(running, on="start_done", when=alive),
+            (starting | running).to(stopping, on="stop", when=~asked_for),
+            stopping.to(stopped, on="stop_done", when=~alive),
+        ]
+
+    async def main() -> None:
+        s = supervisor(own=Own)
+        s.want([ChildSpec("p", "own", Spec())])
+        await reach(s, "top/p", "running")
+        assert await s.stop() == []
+
+    run(main())
