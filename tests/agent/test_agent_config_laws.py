@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -144,3 +145,29 @@ def test_the_problems_of_one_bridge_do_not_change_what_another_is() -> None:
     damaged = read_config(EXAMPLE.replace("name: a\n    desiredState: active", "name: a\n    desiredState: x"))
     assert damaged.bridges == good[1:]
     assert damaged.rejected == {"a"}
+
+
+MANY = {
+    "unknown keys": "".join(f"key{n}: 1\n" for n in range(50_000)),
+    "unknown templates": "protocolConverter:\n"
+    + "".join(
+        f"- {{name: b{n}, desiredState: active, protocolConverterServiceConfig: {{templateRef: t{n}}}}}\n"
+        for n in range(8_000)
+    ),
+    "loops": "protocolConverter:\n"
+    + "".join(
+        f"- {{name: b{n}, desiredState: active, protocolConverterServiceConfig: {{config: "
+        '{connection: {nmap: {target: "{{ range 99999 }}{{ end }}x", port: 1}}}}}\n'
+        for n in range(1_000)
+    ),
+    "actions": "protocolConverter:\n- {name: b, desiredState: active, "
+    "protocolConverterServiceConfig: {config: {connection: {nmap: {target: '" + "{{ 1 }}" * 500_000 + "'}}}}}\n",
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_a_file_full_of_mistakes_is_read_quickly(kind: str) -> None:
+    """Work that nobody would read the result of is not done, and templates share a budget."""
+    begun = time.process_time()
+    assert read_config("agent: {location: {0: acme}}\n" + MANY[kind]).errors
+    assert time.process_time() - begun < 5

@@ -150,6 +150,8 @@ HOSTILE = {
     + "".join(f"b{n}: {{<<: *a}}\n" for n in range(1000)),
     "deep brackets": "a: " + "[" * 100_000,
     "deep dashes": "- " * 100_000,
+    "blanks before words": 'a: "' + " " * 1_000_000 + "x " * 1_000_000 + '"',
+    "blank lines before words": 'a: "' + "\n" * 1_000_000 + "x\n\n" * 500_000 + '"',
     "too large": "a: " + "x" * 10_000_001,
     "too many": "- a\n" * 600_000,
 }
@@ -162,7 +164,7 @@ def test_a_hostile_file_is_refused_quickly(kind: str) -> None:
     configuration = read_config(HOSTILE[kind])
     assert time.process_time() - begun < 5
     assert not configuration.usable
-    assert any(word in configuration.problems[-1].message for word in ("values", "deeper", "characters")), (
+    assert any(word in configuration.problems[-1].message for word in ("values", "deeper", "characters", "in a row")), (
         configuration.problems[-1]
     )
 

@@ -109,11 +109,12 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop(*names: str, **supervisor: Any) -> AsyncIterator[Shop]:
-    """A shop with these presses, running; the broker is open."""
+async def open_shop(*names: str, broker: bool = True, **supervisor: Any) -> AsyncIterator[Shop]:
+    """A shop with these presses, running; the broker is open if it is needed."""
     with tempfile.TemporaryDirectory() as folder:
         shop = Shop(Path(folder), **supervisor)
-        await shop.broker.open()
+        if broker:
+            await shop.broker.open()
         shop.want(*names)
         try:
             yield shop

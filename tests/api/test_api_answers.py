@@ -18,7 +18,7 @@ def ask(path: str, *messages: Message, **headers: str) -> Any:
     """The answer of a shop without presses to whose broker these messages were published."""
 
     async def main() -> Any:
-        async with shop_and_client() as (shop, client):
+        async with shop_and_client(broker=bool(messages) or "topics" in path) as (shop, client):
             if messages:
                 await shop.broker.publish(messages)
             return await client.get(path, headers=headers)
@@ -131,6 +131,22 @@ def test_all_machines_are_listed() -> None:
     """The list names every machine with its size."""
     names = {machine["name"] for machine in ask("/api/v1/machines").json()}
     assert {"bridge", "connection", "redpanda", "container_monitor", "benthos_flow", "lifecycle"} <= names
+
+
+def test_the_machine_of_a_worker_that_a_user_wrote_is_served() -> None:
+    """A machine that is in no catalogue is found while a worker of it runs."""
+
+    async def main() -> list[Any]:
+        async with shop_and_client("press-1", broker=False) as (shop, client):
+            await shop.until("agent/press-1", "pressing")
+            return [
+                await client.get(f"/api/v1/machines{path}") for path in ("", "/press", "/press?format=svg&at=slack")
+            ]
+
+    everything, press, drawing = asyncio.run(main())
+    assert "press" in {machine["name"] for machine in everything.json()}
+    assert press.json()["initial"] == "stopped"
+    assert drawing.text.lstrip().startswith("<svg")
 
 
 @pytest.mark.parametrize(
@@ -256,10 +272,15 @@ def test_addresses_and_localhost_are_answered(host: str) -> None:
 )
 def test_a_rebound_name_is_refused(host: str) -> None:
     """A page of a stranger whose name was pointed at this machine gets nothing, whatever it asks for."""
-    for path in ("/", "/api/v1/workers", "/metrics", "/api/v1/events", "/nowhere"):
-        answer = ask(path, host=host)
-        assert answer.status_code == 400
-        assert set(answer.json()) == {"error", "hint"}
+
+    async def main() -> None:
+        async with shop_and_client(broker=False) as (_, client):
+            for path in ("/", "/api/v1/workers", "/metrics", "/api/v1/events", "/nowhere"):
+                answer = await client.get(path, headers={"host": host})
+                assert answer.status_code == 400
+                assert set(answer.json()) == {"error", "hint"}
+
+    asyncio.run(main())
 
 
 def test_the_name_it_was_bound_to_is_answered() -> None:

@@ -22,7 +22,7 @@ def ask(path: str, *, state: str = "pressing", press: str = "press-1", readings:
     """The answer of a shop with one press that has reached a state."""
 
     async def main() -> Any:
-        async with open_shop() as shop, client_of(create_app(shop)) as client:  # type: ignore[arg-type]
+        async with open_shop(broker=False) as shop, client_of(create_app(shop)) as client:  # type: ignore[arg-type]
             shop.readings |= readings or {}
             shop.want(press)
             await shop.until(f"agent/{press}", state)
@@ -71,7 +71,7 @@ def test_an_explanation_names_the_children_that_hold_their_parent() -> None:
     readings = {f"{PRESS}/sensor": PressSeen(1.0)}
 
     async def main() -> Any:
-        async with shop_and_client("press-1") as (shop, client):
+        async with shop_and_client("press-1", broker=False) as (shop, client):
             shop.readings |= readings
             await shop.until(f"{PRESS}/sensor", "waiting")
             return (await client.get(f"/api/v1/workers/{PRESS}/explain")).json()
@@ -99,7 +99,7 @@ def test_history_outlives_its_worker() -> None:
     """What a removed worker did can still be asked for; only its present cannot."""
 
     async def main() -> tuple[Any, Any]:
-        async with shop_and_client("press-1") as (shop, client):
+        async with shop_and_client("press-1", broker=False) as (shop, client):
             await shop.until(PRESS, "pressing")
             shop.want()
             assert await shop.supervisor.until(lambda s: not s.workers(), 10)
@@ -168,7 +168,7 @@ def test_no_path_is_an_error_of_the_server(paths: list[str]) -> None:
     """Any text as a path is answered with 200 or 404, never with a 500."""
 
     async def main() -> list[int]:
-        async with shop_and_client("press-1") as (shop, client):
+        async with shop_and_client("press-1", broker=False) as (shop, client):
             await shop.until(PRESS, "pressing")
             return [(await client.get(f"/api/v1/workers/{quote(path, safe='')}")).status_code for path in paths]
 
@@ -188,7 +188,7 @@ def test_a_stale_worker_says_so() -> None:
     """When observations stop, the list says stale with the cause, and the detail is stalled."""
 
     async def main() -> Any:
-        async with shop_and_client("press-1", limits=Limits(stale_after=0.05)) as (shop, client):
+        async with shop_and_client("press-1", broker=False, limits=Limits(stale_after=0.05)) as (shop, client):
             await shop.until(PRESS, "pressing")
             shop.readings[PRESS] = RuntimeError("cable pulled")
             assert await shop.supervisor.until(lambda s: "cable pulled" in s.workers()[0].reason, 10)

@@ -21,7 +21,12 @@ def test_a_wanted_worker_reaches_its_healthy_state_and_keeps_it() -> None:
         await reach(s, "top/p", "running")
         await asyncio.sleep(100)
         moves = [(move.event, move.target) for move in s.journal.history("top/p")]
-        assert moves == [("create", "creating"), ("create_done", "stopped"), ("start", "starting"), ("start_done", "running")]
+        assert moves == [
+            ("create", "creating"),
+            ("create_done", "stopped"),
+            ("start", "starting"),
+            ("start_done", "running"),
+        ]
         assert s.worker("top/p").ready.ok
         assert await s.stop() == []
 

@@ -124,3 +124,37 @@ def test_a_worker_whose_guard_reads_the_desired_state_itself_stops_as_well() -> 
         assert await s.stop() == []
 
     run(main())
+
+
+def test_what_others_need_stops_last() -> None:
+    """A worker that is needed goes on until those that need it are at rest."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("server"), ChildSpec("client", "process", Spec(), needs=("top/server",))])
+        await reach(s, "top/client", "running")
+        await reach(s, "top/server", "running")
+        world(s, "top/client").takes = 1.0
+        client, server = world(s, "top/client"), world(s, "top/server")
+        assert await s.stop() == []
+        assert client.calls("stop")[0] + 1.0 <= server.calls("stop")[0]
+
+    run(main())
+
+
+def test_a_circle_of_needs_does_not_hold_the_shutdown() -> None:
+    """Two that need each other stop all the same."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want(
+            [
+                ChildSpec("a", "process", Spec(), needs=("top/b", "top/nobody")),
+                ChildSpec("b", "process", Spec(), needs=("top/a",)),
+            ]
+        )
+        await reach(s, "top/a", "running")
+        await reach(s, "top/b", "running")
+        assert await s.stop() == []
+
+    run(main())

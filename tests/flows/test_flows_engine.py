@@ -75,6 +75,14 @@ class Bare:
         pass
 
 
+class Slow(Bare):
+    """An output that takes its time."""
+
+    async def write(self, batch: Sequence[Any]) -> int:
+        await asyncio.sleep(0.05)
+        return await super().write(batch)
+
+
 @pytest.fixture
 def third_party(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Adds a component under a name of its own, for one test, and hands out what was made of it."""
@@ -211,6 +219,22 @@ def test_start_and_stop_are_idempotent() -> None:
     run(scenario())
 
 
+def test_a_replaced_flow_is_drained_and_gone_before_the_new_one_starts(third_party: Any) -> None:
+    """The old output has all that was read and gets nothing more."""
+    made = third_party(OUTPUTS, "slow", Slow)
+
+    async def scenario() -> None:
+        async with engine() as flows:
+            await flows.start("f", flow(output={"slow": {}}))
+            await until(lambda: status(flows).input_received == 2)
+            await flows.start("f", flow("root = 1", output={"slow": {}}))
+            assert made[0].written == [1, 2]
+            await until(lambda: len(made[1].written) == 2)
+            assert made[0].written == [1, 2]
+
+    run(scenario())
+
+
 def test_a_bad_configuration_leaves_the_running_flow_alone() -> None:
     """The error is raised before anything is touched."""
 
@@ -238,14 +262,37 @@ def test_stopping_while_the_input_waits_takes_no_time() -> None:
     run(scenario())
 
 
-def test_stopping_delivers_what_was_read_and_held_back(third_party: Any) -> None:
-    """The batch in hand is written and acknowledged, and points that the downsampler holds come out."""
+def test_stopping_delivers_the_batch_in_hand(third_party: Any) -> None:
+    """A write under way when the flow is told to stop is not cut short: all that was read is written, once."""
+    made = third_party(OUTPUTS, "slow", Slow)
 
-    class Slow(Bare):
-        async def write(self, batch: Sequence[Any]) -> int:
-            await asyncio.sleep(0.05)
-            return await super().write(batch)
+    async def scenario() -> None:
+        async with engine() as flows:
+            await flows.start("f", flow(output={"slow": {}}, batch_size=3))
+            await until(lambda: status(flows).input_received == 6)
+            await flows.stop("f")
+            assert made[0].written == [1, 2, 3, 4, 5, 6]
 
+    run(scenario())
+
+
+def test_stopping_while_the_device_cannot_be_reached_takes_no_time() -> None:
+    """Waiting for the next attempt to connect is waiting as well."""
+
+    async def scenario() -> None:
+        async with engine() as flows:
+            modbus = {"controller": "tcp://127.0.0.1:1", "unifiedAddresses": ["a.holding.0.INT16"]}
+            await flows.start("f", {"input": {"modbus": modbus}, "output": {"drop": {}}})
+            await until(lambda: status(flows).input_connection_failed)
+            assert "127.0.0.1:1 cannot be reached" in status(flows).last_error
+            async with asyncio.timeout(0.5):
+                await flows.stop("f")
+
+    run(scenario())
+
+
+def test_stopping_delivers_what_processors_hold_back(third_party: Any) -> None:
+    """Points that the downsampler holds come out before the flow ends."""
     made = third_party(OUTPUTS, "slow", Slow)
 
     async def scenario() -> None:
@@ -302,7 +349,10 @@ def test_a_batch_is_acknowledged_only_after_the_output_took_it(third_party: Any)
     """As long as writing fails the input hears nothing; then exactly once."""
 
     class Closed(Bare):
-        attempts = 0
+        attempts = connects = 0
+
+        async def connect(self) -> None:
+            self.connects += 1
 
         async def write(self, batch: Sequence[Any]) -> int:
             self.attempts += 1
@@ -327,6 +377,7 @@ def test_a_batch_is_acknowledged_only_after_the_output_took_it(third_party: Any)
             assert sources[0].acknowledged == 0
             await until(lambda: status(flows).finished)
             assert (sources[0].acknowledged, sinks[0].written) == (2, [1, 2])
+            assert sinks[0].connects == 2
 
     run(scenario())
 
@@ -479,6 +530,14 @@ def test_watchers_hear_what_matters_and_not_each_message() -> None:
             count = len(heard)
             await flows.stop("f")
             assert len(heard) == count
+
+            flows.watch("f", heard.append)
+            await flows.start("f", flow("root = 1", {"nodered_js": {"code": "throw 1;"}}, count=500, interval="0s"))
+            await until(lambda: heard[-1].processor_errors == 500)
+            assert len(heard) - count < 30
+
+            await flows.start("f", flow("root = 1", {"nodered_js": {"code": "throw 1;"}}, interval="5ms"))
+            await until(lambda: heard[-1].running and heard[-1].processor_errors >= 10)
 
     run(scenario())
 

@@ -36,10 +36,13 @@ def tree_of(configuration: Configuration, windows: Windows) -> list[ChildSpec]:
         ChildSpec("broker", "broker", broker_spec),
         ChildSpec("container_monitor", "container_monitor", windows.container),
         *(
-            ChildSpec(f"bridges/{item.name}", "bridge", _bridge(item), reads={bridge.BROKER: BROKER})
+            ChildSpec(f"bridges/{item.name}", "bridge", _bridge(item), reads={bridge.BROKER: BROKER}, needs=(BROKER,))
             for item in configuration.bridges
         ),
-        *(ChildSpec(f"flows/{item.name}", "flow", _flow(item, windows)) for item in configuration.flows),
+        *(
+            ChildSpec(f"flows/{item.name}", "flow", _flow(item, windows), needs=(BROKER,))
+            for item in configuration.flows
+        ),
     ]
 
 

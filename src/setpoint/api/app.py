@@ -37,7 +37,13 @@ def build(agent: Agent, *, host: str) -> FastAPI:
     errors.install(app)
     app.add_middleware(Access, host=host)
     app.state.changes = changes = Changes(agent)
-    for routes in (_config(agent), _events(changes), workers.router(agent), namespace.router(agent), machines.router()):
+    for routes in (
+        _config(agent),
+        _events(changes),
+        workers.router(agent),
+        namespace.router(agent),
+        machines.router(agent),
+    ):
         app.include_router(routes, prefix=BASE)
     probes = _probes(agent)
     app.include_router(probes)

@@ -1,8 +1,8 @@
-"""Machines: the definitions behind the workers, as data and as drawings."""
+"""Machines: the definitions behind the workers, as data and as drawings. Those of the catalogue, and those of workers that users wrote."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -11,6 +11,9 @@ from setpoint.api.errors import Refusal
 from setpoint.api.shapes import Json
 from setpoint.machine import Machine, draw, to_dict
 from setpoint.workers.catalogue import find_machine, machines
+
+if TYPE_CHECKING:
+    from setpoint.agent import Agent
 
 MEDIA_TYPES = {
     "svg": "image/svg+xml",
@@ -22,21 +25,21 @@ SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'no
 """A drawing opened by itself may use its own styles and nothing else."""
 
 
-def router() -> APIRouter:
+def router(agent: Agent) -> APIRouter:
     """The addresses below ``/machines``."""
     routes = APIRouter()
 
     @routes.get("/machines")
     async def list_machines() -> Response:
         """All machines, in short."""
-        return Json([summary(machine) for machine in machines().values()])
+        return Json([summary(machine) for machine in (_running(agent) | machines()).values()])
 
     @routes.get("/machines/{name}")
     async def one_machine(
         name: str, format: Literal["json", "svg", "mermaid", "dot", "markdown"] = "json", at: str | None = None
     ) -> Response:
         """One machine, by its name or worker type: as data, or drawn, with the state `at` marked."""
-        machine = _found(name, at)
+        machine = _found(agent, name, at)
         if format == "json":
             return Json(to_dict(machine))
         headers = {"Content-Security-Policy": SVG_POLICY} if format == "svg" else None
@@ -56,7 +59,13 @@ def summary(machine: Machine) -> dict[str, Any]:
     }
 
 
-def _found(name: str, at: str | None) -> Machine:
+def _running(agent: Agent) -> dict[str, Machine]:
+    """The machines of the workers there are, by name."""
+    workers = [record.worker for record in agent.supervisor.core.family.table.values()]
+    return {worker.machine.name: worker.machine for worker in workers if worker is not None}
+
+
+def _found(agent: Agent, name: str, at: str | None) -> Machine:
     if len(name) > 200:
         raise Refusal(
             404, f"there is no machine of that name ({len(name)} characters)", "the list of all is at /api/v1/machines"
@@ -64,8 +73,12 @@ def _found(name: str, at: str | None) -> Machine:
     try:
         machine = find_machine(name)
     except LookupError as error:
-        raise Refusal(404, str(error.args[0]), "the list of all is at /api/v1/machines") from None
+        running = _running(agent)
+        if name not in running:
+            raise Refusal(404, str(error.args[0]), "the list of all is at /api/v1/machines") from None
+        machine = running[name]
     if at is not None and at not in machine.by_name:
-        states = ", ".join(state.name for state in machine.states)
-        raise Refusal(404, f"machine {machine.name!r} has no state {at[:100]!r}", f"its states are {states}")
+        raise Refusal(
+            404, f"machine {machine.name!r} has no state {at[:100]!r}", f"its states are {', '.join(machine.by_name)}"
+        )
     return machine

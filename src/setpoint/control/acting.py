@@ -66,7 +66,9 @@ class Acting:
         else:
             record.action_failures = 0
             record.action_error = ""
-            record.action_retry_at = running.started + agenda.limits.retry_first  # done, should it turn out not to have helped
+            record.action_retry_at = (
+                running.started + agenda.limits.retry_first
+            )  # done, should it turn out not to have helped
         agenda.mark(record)
         self._observing.now(record)
 

@@ -78,8 +78,9 @@ class Core:
             self._acting.ended(record, token, outcome)
 
     def shut_down(self) -> None:
-        """Tell every worker to stop."""
+        """Tell every worker to stop, those that others need when the others have."""
         self.agenda.shutting_down = True
+        self.family.plan_shutdown()
         for record in self.family.table.values():
             self.agenda.mark(record)
 
@@ -131,13 +132,21 @@ class Core:
             self._wind_up(record)
         if before != (record.position.state, record.reason, record.stalled, record.wanted):
             self.family.announce(record)
+            if self.agenda.shutting_down:
+                self._release(record)
             if before[0] == record.position.state:
                 self._tell(record, None)
+
+    def _release(self, record: Record) -> None:
+        """At shutdown: whoever waits for this worker to come to rest looks again."""
+        for needed in record.needs:
+            if needed in self.family.table:
+                self.agenda.mark(self.family.table[needed])
 
     def _settle_intent(self, record: Record) -> None:
         """Whether it is wanted running: by the agent, its parent, whoever enabled it, and its own desired state."""
         wanted = (
-            not self.agenda.shutting_down
+            not (self.agenda.shutting_down and not self.family.still_needed(record))
             and not record.removing
             and record.enabled
             and (record.parent is None or record.parent.wanted)
@@ -210,7 +219,11 @@ class Core:
             return
         for _ in range(self.limits.moves_at_once):
             decision = decide(record.worker.machine, record.position, self.snapshot(record), self.agenda.now)
-            if decision.arc is not None and decision.arc.target.phase is Phase.STOPPED and self._acting.unsettled(record):
+            if (
+                decision.arc is not None
+                and decision.arc.target.phase is Phase.STOPPED
+                and self._acting.unsettled(record)
+            ):
                 decision = self._not_stopped_yet(record)
             if decision.arc is None:
                 self._stay(record, decision)
@@ -223,7 +236,9 @@ class Core:
         assert record.worker is not None
         state = record.worker.machine.by_name[record.state]
         waits_for = f"{' and '.join(record.running)} to end" if record.running else "a fresh observation"
-        return Decision(state.name, None, (state.act,) if state.act else (), f"waiting for {waits_for}", record.position.held)
+        return Decision(
+            state.name, None, (state.act,) if state.act else (), f"waiting for {waits_for}", record.position.held
+        )
 
     def _stay(self, record: Record, decision: Decision) -> None:
         record.acts = bool(decision.effects)

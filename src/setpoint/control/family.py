@@ -52,7 +52,9 @@ class Family:
 
     def _add(self, parent: Record | None, present: dict[str, str], spec: ChildSpec) -> None:
         path = f"{parent.path if parent else self.root}/{spec.name}"
-        record = Record(path, spec.name, spec.worker_type, parent, spec.spec, spec.enabled, dict(spec.reads))
+        record = Record(
+            path, spec.name, spec.worker_type, parent, spec.spec, spec.enabled, dict(spec.reads), spec.needs
+        )
         record.since, record.born_at = self._agenda.wall, self._agenda.now
         self.table[path] = record
         present[spec.name] = path
@@ -65,11 +67,15 @@ class Family:
             record.spec = spec.spec
             record.spec_changed = True
             record.generation += 1
-        elif not record.removing and spec.enabled == record.enabled and spec.reads == record.reads:
+        elif not record.removing and (spec.enabled, spec.reads, spec.needs) == (
+            record.enabled,
+            record.reads,
+            record.needs,
+        ):
             return
         self._set_readers(record, record.reads, spec.reads)
         record.reads, record.peers = dict(spec.reads), None
-        record.enabled, record.removing = spec.enabled, False
+        record.enabled, record.removing, record.needs = spec.enabled, False, spec.needs
         self._agenda.mark(record)
 
     def _remove(self, record: Record) -> None:
@@ -117,6 +123,28 @@ class Family:
                 del self._readers[path]
         for path in after.values():
             self._readers.setdefault(path, set()).add(record.path)
+
+    def plan_shutdown(self) -> None:
+        """Set for each worker which others stop before it: those that need it, except around a circle of needs."""
+        order: dict[str, int] = {}
+
+        def visit(path: str) -> None:
+            if path not in order and path in self.table:
+                order[path] = -1  # being visited
+                for needed in self.table[path].needs:
+                    visit(needed)
+                order[path] = len(order)
+
+        for path in self.table:
+            visit(path)
+        for record in self.table.values():
+            later = [needed for needed in record.needs if order.get(needed, len(order)) < order[record.path]]
+            for needed in later:
+                self.table[needed].stops_after |= {record.path}
+
+    def still_needed(self, record: Record) -> bool:
+        """Whether a worker that stops before this one has not come to rest."""
+        return any(path in self.table and not self.table[path].at_rest for path in record.stops_after)
 
     def children_of(self, record: Record) -> Iterator[Record]:
         return (self.table[path] for path in record.children.values())

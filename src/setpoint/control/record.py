@@ -35,6 +35,7 @@ class Record:
     spec: Any
     enabled: bool
     reads: Mapping[str, str]
+    needs: tuple[str, ...] = ()
 
     worker: AnyWorker | None = None
     desired: Any = None
@@ -49,6 +50,7 @@ class Record:
     reason: str = ""
     transitions: int = 0
     removing: bool = False
+    stops_after: frozenset[str] = frozenset()  # at shutdown: the workers that need it
     wanted: bool = True
     children: dict[str, str] = field(default_factory=dict)
     children_due: bool = True

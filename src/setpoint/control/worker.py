@@ -22,14 +22,18 @@ SpecT = TypeVar("SpecT")
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """A worker that a parent wants: what it is called, what it is, what it shall do. `reads` names other workers, by path, whose
-    facts it sees as ``snapshot.peers``."""
+    """A worker that a parent wants: what it is called, what it is, what it shall do.
+
+    `reads` names other workers, by path, whose facts it sees as ``snapshot.peers``. `needs` lists the paths of workers that must outlive
+    it: when everything shuts down, they are told to stop once it is at rest.
+    """
 
     name: str
     worker_type: str
     spec: Any = None
     enabled: bool = True
     reads: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,12 @@ class Worker(Generic[SpecT, DesiredT, ObservedT]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        names = {name: None for base in reversed(cls.__mro__) for name, value in vars(base).items() if isinstance(value, State)}
+        names = {
+            name: None
+            for base in reversed(cls.__mro__)
+            for name, value in vars(base).items()
+            if isinstance(value, State)
+        }
         states = [value for name in names if isinstance(value := getattr(cls, name), State)]
         if not states:
             return

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from setpoint.agent.config.bridge_config import BridgeConfig, read_bridge_config
 from setpoint.agent.config.code import with_code_read
-from setpoint.agent.config.fields import Fields, Place, Report, nearest
+from setpoint.agent.config.fields import Fields, Place, Report
 from setpoint.agent.config.model import Bridge, DesiredState, Part
 from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, plain
 from setpoint.agent.config.render import Rendering, Templates, check_actions
@@ -166,7 +166,7 @@ def _find_body(service: Fields, around: Surroundings) -> tuple[str, TemplateBody
     elif reference:
         body = around.templates.get(reference)
         if body is None:
-            like = nearest(reference, tuple(around.templates))
+            like = place.nearest(reference, around.templates)
             known = ", ".join(islice(around.templates, 20)) or "none"
             hint = f"did you mean {like!r}?" if like else f"templates.protocolConverter has: {known}"
             place.error(mark, f"there is no template {reference[:60]!r}", hint)

@@ -22,6 +22,9 @@ MAX_DEPTH: Final = 80
 MAX_VALUES: Final = 250_000
 """Values in a file, aliases and merge keys written out."""
 
+MAX_BLANKS: Final = 2_000
+"""Spaces, or empty lines, in a row. After a long run libyaml clears a buffer of that length at every word."""
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CORE: Final = "tag:yaml.org,2002:"
@@ -86,6 +89,9 @@ class _Composer:
             mark = (before.count("\n") + 1, found.start() - before.rfind("\n"))
             message = f"a character that YAML does not allow: U+{ord(found.group()):04X}"
             raise _GivenUp(Fault(mark, message, "remove it; it is invisible in most editors"))
+        if (line := _long_blank(self.text)) is not None:
+            message = f"more than {MAX_BLANKS:,} spaces or empty lines in a row"
+            raise _GivenUp(Fault((line, 1), message, "remove them"))
 
     def node(self, event: yaml.Event) -> Node:
         self._count(1, event)
@@ -226,6 +232,20 @@ class _Composer:
 
     def _fault(self, mark: Mark, message: str, hint: str, *, up: bool = False) -> None:
         self.faults.append(Fault(mark, message, hint, tuple(self.path[:-1] if up else self.path)))
+
+
+def _long_blank(text: str) -> int | None:
+    """The line of a run of spaces or line breaks that is too long."""
+    position = text.replace("\t", " ").find(" " * MAX_BLANKS)
+    if position >= 0:
+        return text.count("\n", 0, position) + 1
+    breaks = text
+    for blank in " \t\r":
+        breaks = breaks.replace(blank, "")
+    for other in "\x85\u2028\u2029":
+        breaks = breaks.replace(other, "\n")
+    position = breaks.find("\n" * MAX_BLANKS)
+    return None if position < 0 else breaks.count("\n", 0, position) + 1
 
 
 def _adopt(parent: Sequence | Mapping, child: Node) -> None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -44,10 +45,15 @@ class Report:
         identity = (problem.key, (problem.line, problem.column), problem.message, problem.item)
         if identity in self.problems:
             return
-        if len(self.problems) < MOST_PROBLEMS:
-            self.problems[identity] = problem
-        else:
+        if self.full:
             self.left_out += 1
+        else:
+            self.problems[identity] = problem
+
+    @property
+    def full(self) -> bool:
+        """Further problems are only counted."""
+        return len(self.problems) >= MOST_PROBLEMS
 
     def errors_found(self) -> Iterator[Problem]:
         """The errors among the problems."""
@@ -61,6 +67,14 @@ class Place(NamedTuple):
     key: str = ""
     item: str | None = None
     templated: bool = False
+
+    def nearest(self, word: str, known: Iterable[str]) -> str:
+        """The known word most like `word`, in any case of letters; empty when none is alike, or nobody would read it."""
+        if self.report.full:
+            return ""
+        lowered = {name.lower().replace("_", ""): name for name in islice(known, _MOST_COMPARED)}
+        close = difflib.get_close_matches(word[:60].lower().replace("_", ""), lowered, n=1, cutoff=0.6)
+        return lowered[close[0]] if close else ""
 
     def at(self, step: str | int) -> Place:
         report, key, item, templated = self
@@ -77,14 +91,6 @@ class Place(NamedTuple):
     def _add(self, severity: Severity, mark: Mark, message: str, hint: str) -> None:
         problem = Problem(message, *mark, self.key, self.item, hint, severity, self.report.source)
         self.report.add(problem)
-
-
-def nearest(word: str, known: SequenceOf[str]) -> str:
-    """The known word most like `word`, in any case of letters; empty when none is alike."""
-    lowered = {name.lower().replace("_", ""): name for name in known[:_MOST_COMPARED]}
-    plain = word[:60].lower().replace("_", "")
-    found = difflib.get_close_matches(plain, lowered, n=1, cutoff=0.6)
-    return lowered[found[0]] if found else ""
 
 
 def found(node: Node, key: str = "") -> str:
@@ -127,7 +133,7 @@ class Fields:
 
     def unknown(self, key: str) -> None:
         """Report a key nobody asked for."""
-        like = nearest(key, self._known)
+        like = self.place.nearest(key, self._known)
         hint = f"did you mean {like!r}?" if like else f"known here: {', '.join(self._known) or 'nothing'}"
         self.place.at(key).error(self.mark_of(key), "unknown key", hint)
 
@@ -172,7 +178,7 @@ class Fields:
             return default
         if isinstance(node, Scalar) and node.text in allowed:
             return node.text
-        like = nearest(node.text, allowed) if isinstance(node, Scalar) else ""
+        like = self.place.nearest(node.text, allowed) if isinstance(node, Scalar) else ""
         hint = f"; did you mean {like!r}?" if like else ""
         self.place.at(key).error(node.mark, f"expected {words}, found {found(node, key)}{hint}")
         return default

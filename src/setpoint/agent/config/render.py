@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from setpoint.agent.config.compose import MAX_DEPTH
-from setpoint.agent.config.fields import Place, nearest
+from setpoint.agent.config.fields import Place
 from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
 from setpoint.agent.config.template import Budget, MissingVariable, Template, TemplateError, parse
 
 MAX_STEPS: Final = 3_000_000
 MAX_CHARACTERS: Final = 20_000_000
 """What the templates of one file may do and write together."""
+_STEPS_TO_PARSE: Final = 20
+"""What parsing an action costs, in steps of evaluation."""
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class Templates:
         known = self.parsed.get(text)
         if known is None:
             try:
+                self._charge(text)
                 known = parse(text)
             except TemplateError as error:
                 known = error
@@ -40,6 +43,11 @@ class Templates:
         if isinstance(known, TemplateError):
             raise known.with_traceback(None)
         return known
+
+    def _charge(self, text: str) -> None:
+        self.budget.steps -= _STEPS_TO_PARSE * text.count("{{")
+        if self.budget.steps < 0:
+            raise TemplateError("the file has more actions than are allowed", offset=0, hint="split the configuration")
 
 
 def check_actions(node: Node, place: Place, templates: Templates) -> None:
@@ -85,6 +93,8 @@ class Rendering:
         if isinstance(node, Sequence):
             children = [self.render(child, place.at(index), depth + 1) for index, child in enumerate(node.items)]
             return Sequence(node.mark, children, flawed=any(child.flawed for child in children))
+        if self.missing and place.report.full:  # the item is rejected already, and nobody would read why once more
+            return Scalar(node.mark, None, "", flawed=True)
         try:
             return self._node(self._value(node.text), node.mark, depth)
         except TemplateError as error:
@@ -124,14 +134,14 @@ class Rendering:
         if error.name in self.missing:
             return
         self.missing.add(error.name)
-        line, column = _mark(error, where)
-        like = nearest(error.name.rpartition(".")[2], error.known)
+        mark = _mark(error, where)
+        like = place.nearest(error.name.rpartition(".")[2], error.known)
         hint = f"did you mean {like!r}? {error.hint}" if like else error.hint
         if self.given_at is None or error.within:
-            place.error((line, column), f"there is no variable {error.name!r}", hint)
-            return
-        mark, given = self.given_at
-        given.error(mark, f"the variable {error.name!r} is missing; line {line} uses it ({place.key})", hint)
+            place.error(mark, f"there is no variable {error.name!r}", hint)
+        else:
+            message = f"the variable {error.name!r} is missing; line {mark[0]} uses it ({place.key})"
+            self.given_at[1].error(self.given_at[0], message, hint)
 
     def _node(self, value: Any, mark: Mark, depth: int) -> Node:
         if depth > MAX_DEPTH:

@@ -7,14 +7,11 @@ a text. Everything that is evaluated is paid for from the budget.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from setpoint.agent.config.template.functions import FUNCTIONS, Budget, FunctionError, kind, shown, truth
 from setpoint.agent.config.template.lexer import MissingVariable, TemplateError
 from setpoint.agent.config.template.parser import Block, Operand, Output, Pipeline, Text, TreeNode
-
-_MOST_SHOWN = 200
 
 
 class Template:
@@ -166,9 +163,7 @@ class _Run:
                 raise TemplateError(f"{what} is {kind(value)} and has no {name!r}", offset=operand.offset)
             if name not in value:
                 path = ".".join(operand.chain[: position + 1])
-                raise MissingVariable(
-                    path, offset=operand.offset, known=tuple(map(str, islice(value, _MOST_SHOWN))), within=within
-                )
+                raise MissingVariable(path, offset=operand.offset, known=value, within=within)
             value = value[name]
         return value
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from setpoint.agent.config.scalars import resolve
@@ -15,21 +16,28 @@ class TemplateError(Exception):
 
     def __init__(self, message: str, *, offset: int, hint: str = "") -> None:
         super().__init__(message)
-        self.message, self.offset, self.hint = message, offset, hint
+        self.message, self.offset, self._hint = message, offset, hint
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return self._hint
 
 
 class MissingVariable(TemplateError):
-    """A template uses a variable that is not there. `name` is the variable as written, without the dot: ``IP``, ``location.4``."""
+    """A template uses a variable that is not there. `name` is the variable as written, without the dot: ``IP``, ``location.4``;
+    `known` is what there is in its place, `within` the variable it was looked for in."""
 
-    def __init__(self, name: str, *, offset: int, known: tuple[str, ...], within: str = "") -> None:
+    def __init__(self, name: str, *, offset: int, known: Mapping[str, object], within: str = "") -> None:
+        super().__init__(f"no variable {name!r}", offset=offset)
         self.name, self.known, self.within = name, known, within
-        super().__init__(f"no variable {name!r}", offset=offset, hint=self._hint())
 
-    def _hint(self) -> str:
-        if not self.known:
-            return f"there are no variables{' in ' + self.within if self.within else ''}"
-        shown = ", ".join(name[:40] for name in self.known[:20])
-        return f"{'in ' + self.within + ' ' if self.within else ''}there are: {shown}{', …' if len(self.known) > 20 else ''}"
+    @property
+    def hint(self) -> str:
+        """The variables there are."""
+        place = f"in {self.within} " if self.within else ""
+        shown = ", ".join(name[:40] for name in islice(self.known, 20))
+        return f"{place}there are: {shown or 'none'}{', …' if len(self.known) > 20 else ''}"
 
 
 @dataclass(frozen=True, slots=True)

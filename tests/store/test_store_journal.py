@@ -1,0 +1,76 @@
+"""The journal: what moved is kept, across restarts and faults of the disk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from setpoint.store import Journal, MemoryJournal, SqliteJournal, Transition
+
+
+def move(number: int, path: str = "agent/a") -> Transition:
+    return Transition(path, 1000.0 + number, f"e{number}", "s", "t", "because")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Journal:
+    return MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "j.sqlite")
+
+
+def test_the_history_of_a_worker_is_the_latest_oldest_first(journal: Journal) -> None:
+    """Only its own, at most as many as asked for."""
+    for number in range(30):
+        journal.append(move(number))
+    journal.append(move(0, "agent/b"))
+    assert [row.event for row in journal.history("agent/a", 3)] == ["e27", "e28", "e29"]
+    assert len(journal.history("agent/b")) == 1
+    assert journal.history("agent/nobody") == []
+    journal.close()
+
+
+def test_history_survives_a_restart_and_goes_on(tmp_path: Path) -> None:
+    """What was closed properly is all there, in order, before what came later."""
+    file = tmp_path / "j.sqlite"
+    journal = SqliteJournal(file)
+    for number in range(5):
+        journal.append(move(number))
+    journal.close()
+    journal = SqliteJournal(file)
+    for number in range(5, 8):
+        journal.append(move(number))
+    assert [row.event for row in journal.history("agent/a", 6)] == ["e2", "e3", "e4", "e5", "e6", "e7"]
+    journal.close()
+
+
+def test_a_damaged_file_is_set_aside_and_a_fresh_one_is_started(tmp_path: Path) -> None:
+    """The agent comes up; what is damaged is kept for whoever wants to look."""
+    file = tmp_path / "j.sqlite"
+    file.write_bytes(b"this is not a database" * 1000)
+    journal = SqliteJournal(file)
+    journal.append(move(1))
+    journal.close()
+    assert [row.event for row in SqliteJournal(file).history("agent/a")] == ["e1"]
+    aside = [path for path in tmp_path.iterdir() if ".damaged-" in path.name]
+    assert aside[0].read_bytes().startswith(b"this is not a database")
+
+
+def test_a_disk_that_cannot_be_written_keeps_the_history_in_memory_until_it_can(tmp_path: Path) -> None:
+    """Nothing raises, the fault is said, and what waited is written when there is room again."""
+    import sqlite3
+
+    file = tmp_path / "j.sqlite"
+    journal = SqliteJournal(file)
+    blocker = sqlite3.connect(file, isolation_level=None)
+    blocker.execute("ALTER TABLE transitions RENAME TO away")
+    journal.append(move(1))
+    deadline = time.monotonic() + 5
+    while not journal.error and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "no such table" in journal.error
+    assert [row.event for row in journal.history("agent/a")] == ["e1"]
+    blocker.execute("ALTER TABLE away RENAME TO transitions")
+    blocker.close()
+    journal.close()
+    assert [row.event for row in SqliteJournal(file).history("agent/a")] == ["e1"]
