@@ -26,18 +26,18 @@ internal:
     name: redpanda
     desiredState: stopped
     redpandaServiceConfig:
-      baseDir: /data
+      baseDir: /elsewhere
       topic:
         defaultTopicRetentionMs: 1000
         defaultTopicRetentionBytes: "2000"
         defaultTopicCleanupPolicy: compact
-      resources: {maxCores: 1, memoryPerCoreInBytes: 2147483648}
+      resources: {maxCores: 4, memoryPerCoreInBytes: 2147483648}
   topicbrowser: {desiredState: active}
 """
     configuration = sound(text)
     assert configuration.broker == Broker("stopped", 1000, 2000)
     assert [problem.key.rpartition(".")[2] for problem in configuration.problems] == [
-        "baseDir", "defaultTopicCleanupPolicy", "maxCores", "memoryPerCoreInBytes",
+        "baseDir", "defaultTopicCleanupPolicy", "maxCores",
     ]  # fmt: skip
 
 
@@ -79,6 +79,7 @@ dataModels:
           axis: {x: {_payloadshape: timeseries-number}}
 """,
     "dataContracts": "dataContracts:\n  - name: _pump_v1\n    model: {name: pump, version: v1}\n    default_bridges: [{type: x}]\n",
+    "dataContractsV2": "dataContractsV2:\n  - name: pump\n    version: {v1: {structure: {p: {_payloadshape: timeseries-number}}}}\n",
     "historian": "historian:\n  timescale: {host: db, password: p, sslmode: verify-full, sslrootcert: /ca.pem}\n",
     "streamProcessor": """\
 streamProcessor:

@@ -114,7 +114,8 @@ def test_many_changes_become_few_writes() -> None:
             for number in range(100):
                 record.worker.context.push(PressSeen(1.0 if number % 2 == 0 else 9.0))
                 await asyncio.sleep(0.01)
-            record.worker.context.push(PressSeen(1.0, "at last"))
+            shop.readings[PRESS] = last = PressSeen(1.0, "at last")
+            record.worker.context.push(last)
             writes, state = 0, ""
             while state != "lost pressure at last":
                 writes += 1

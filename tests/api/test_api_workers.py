@@ -198,3 +198,22 @@ def test_a_stale_worker_says_so() -> None:
     assert worker["stalled"]["ok"]
     assert "cable pulled" in worker["stalled"]["reason"]
     assert "cable pulled" in worker["error"]
+
+
+def test_one_odd_value_does_not_hide_the_others() -> None:
+    """A text that is no valid Unicode or a huge number is passed on; list, detail and metrics still answer."""
+
+    async def main() -> list[Any]:
+        async with shop_and_client("press-1", "press-2") as (shop, client):
+            await shop.until("agent/press-2", "pressing")
+            shop.readings[PRESS] = PressSeen(2**70, "\udcff")
+            assert await shop.supervisor.until(lambda s: s.worker(PRESS).observed["pressure"] > 9, 10)
+            shop.readings[PRESS] = PressSeen(-(2**70), "\udcff")
+            await shop.until(PRESS, "slack")
+            return [await client.get(f"/api/v1/{path}") for path in ("workers", f"workers/{PRESS}", "metrics")]
+
+    workers, detail, metrics = asyncio.run(main())
+    assert len(workers.json()) == 4
+    assert workers.json()[0]["reason"] == "lost pressure \udcff"
+    assert detail.json()["observed"]["pressure"] == -(2**70)
+    assert metrics.status_code == 200

@@ -12,7 +12,7 @@ from tests.cli.cli_shop import Running, run_cli, running_shop
 
 from setpoint.cli.connect import choose_path
 from setpoint.cli.output import ago, clean, duration
-from setpoint.cli.status import tree_names
+from setpoint.cli.status import place_of, tree_names
 from setpoint.cli.trouble import Trouble
 from setpoint.namespace import Message, encode_time_series
 
@@ -117,6 +117,15 @@ def test_explain_says_what_holds_a_worker_and_why(healthy: Running, capsys: Caps
         assert text in ran.out, ran.out
 
 
+def test_text_that_is_no_unicode_can_be_printed(healthy: Running, capsys: Capsys) -> None:
+    """A reason made of broken bytes does not break the output, neither for people nor for programs."""
+    break_press(healthy, PressSeen(1.0, "\udcff"))
+    assert run_cli(capsys, "status", "--url", healthy.url).code == 3
+    assert (
+        json.loads(run_cli(capsys, "status", "--json", "--url", healthy.url).out)[0]["reason"] == "lost pressure \udcff"
+    )
+
+
 def test_explain_json_has_everything(healthy: Running, capsys: Capsys) -> None:
     """Programs get the worker, its ways and its history."""
     ran = run_cli(capsys, "explain", "press-1", "--json", "--url", healthy.url)
@@ -215,6 +224,29 @@ def test_a_shortened_path_never_means_something_else(known: list[str], wanted: s
 def test_a_tree_names_each_worker_below_its_parent() -> None:
     """Children are indented and named by what their parent's path does not say."""
     assert tree_names(KNOWN) == ["bridges/press-1", "  connection", "bridges/press-2/connection", "broker"]
+
+
+def test_names_with_numbers_are_listed_as_people_count() -> None:
+    """press-2 comes before press-10, and children come right after their parent, whatever its siblings are called."""
+    paths = ["a/press-10", "a/press-1", "a/press-1-b", "a/press-1/read", "a/press-2", "a/7", "a/x"]
+    assert sorted(paths, key=place_of) == [
+        "a/7",
+        "a/press-1",
+        "a/press-1/read",
+        "a/press-1-b",
+        "a/press-2",
+        "a/press-10",
+        "a/x",
+    ]
+
+
+@given(st.lists(st.text("a1/-", min_size=1, max_size=8), min_size=1))
+def test_any_paths_can_be_listed(paths: list[str]) -> None:
+    """The order is total, and a worker never comes before its parent."""
+    ordered = sorted(set(paths), key=place_of)
+    for path in ordered:
+        parent = path.rpartition("/")[0]
+        assert parent not in ordered or ordered.index(parent) < ordered.index(path)
 
 
 @given(st.floats(0, 1e9))

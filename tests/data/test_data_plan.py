@@ -281,3 +281,43 @@ def test_a_record_may_go_on_after_a_state() -> None:
     assert asyncio.run(plan.arun({"amount": 100}, after="check")).path == ("check", "store", "done")
     with pytest.raises(KeyError):
         plan.run({}, after="nowhere")
+
+
+def test_parts_of_parts_keep_their_order() -> None:
+    """Splitting twice gives the records in the order in which they would be read aloud."""
+    plan = Plan(
+        machine(),
+        {"read": lambda record: Several(record), "check": lambda record: Several({"amount": n} for n in record)},
+    )
+    assert [part.data["amount"] for part in plan.run([[1, 2], [3], [400, 5]]).parts] == [1, 2, 3, 400, 5]
+
+
+def test_parts_of_a_record_that_failed_before_are_no_successes() -> None:
+    """An error that an arc caught goes with every part."""
+
+    def spoils(record: Any) -> Any:
+        raise RuntimeError("first")
+
+    plan = Plan(
+        machine(read.to(check, on="error")), {"read": spoils, "check": lambda record: Several([record, record])}
+    )
+    result = plan.run({"amount": 1})
+    assert [(part.final_state, part.success, part.error and part.error.message) for part in result.parts] == [
+        ("small", False, "first")
+    ] * 2
+    assert not result.success
+
+
+def test_an_end_that_fails_does_not_lead_to_itself() -> None:
+    """A function of the state `failed` that raises ends the record there, with both errors."""
+
+    def raises(record: Any) -> Any:
+        raise ValueError(record)
+
+    end = State(name="failed", final=True)
+    plan = Plan(Machine("m", [read, done, end], [read.to(done, on="go")]), {"read": raises, "failed": raises})
+    result = plan.run("x")
+    assert (result.final_state, result.path) == (FAILED, ("read", "failed", "failed"))
+    assert result.error is not None
+    assert result.error.earlier is not None
+    assert (result.error.state, result.error.earlier.state) == ("failed", "read")

@@ -43,7 +43,8 @@ def test_several_messages_or_none() -> None:
         ("return [[msg]];", "return msg"),
         ("msg.payload = parseFloat('x'); return msg;", "payload became NaN"),
         ("while (true) {}", "more than 100 ms of CPU time"),
-        ("var a = []; while (true) a.push(new Array(1000).join('x'));", "more than"),
+        ("var a = []; while (true) a.push(new Array(1000).join('x'));", "more than 100 ms"),
+        ("return 'x'.repeat(500 * 1024 * 1024);", "KiB of memory"),
         ("function f() { return f() + 1; } return f();", "stack overflow"),
         ("return require('fs');", "'require' is not defined"),
         ("msg.payload = msg; return msg;", "circular reference"),
@@ -79,6 +80,22 @@ def test_expressions_that_can_take_for_ever_are_refused(expression: str, allowed
         else:
             with pytest.raises(ScriptError, match="can take for ever"):
                 subject("a" * 40 + "b", {})
+
+
+def test_a_script_that_hoards_from_message_to_message_is_stopped() -> None:
+    """What it keeps in its globals is bounded: it fails with the reason and starts over with fresh ones."""
+    hoards = script(
+        "if (!globalThis.kept) globalThis.kept = []; kept.push(new Array(10000).join('x')); msg.payload = kept.length; return msg;"
+    )
+    sizes, faults = [], []
+    for _ in range(3000):
+        try:
+            sizes.append(hoards(0, {})[0][0])
+        except ScriptError as fault:
+            faults.append(str(fault))
+    assert faults
+    assert set(faults) == {"the script keeps more than 8192 KiB of memory in its globals"}
+    assert max(sizes) < 1000
 
 
 def test_long_texts_are_kept_from_expressions_with_several_repetitions() -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from setpoint.machine import ALWAYS, Arc, Guard, Machine, Phase, Setting, State, expression, guard, held
 
 Facts = dict[str, Any]
+
+thorough = hypothesis_settings(deadline=None, max_examples=100)
+brief = hypothesis_settings(deadline=None, max_examples=30)
 
 
 @guard(wanted=True)
@@ -40,7 +44,7 @@ def process() -> Machine:
     starting = State(Phase.STARTING, name="starting", act="start")
     running = State(Phase.HEALTHY, name="running")
     stopping = State(Phase.STOPPING, name="stopping", act="stop")
-    arcs = [
+    arcs: list[Arc | tuple[Arc, ...]] = [
         stopped.to(starting, on="start", when=wanted),
         (starting | running).to(stopping, on="stop", when=~wanted),
         starting.to(running, on="start_done", when=alive),

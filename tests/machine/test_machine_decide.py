@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.machine.samples import Facts, alive, machines, process, ready, snapshots, wanted
+from tests.machine.samples import Facts, alive, brief, machines, process, ready, snapshots, thorough, wanted
 
 from setpoint.machine import GuardError, Machine, Phase, Position, Setting, State, decide, expression, guard, held
 
@@ -35,6 +35,7 @@ def test_a_machine_that_stays_asks_for_the_action_of_its_state() -> None:
     assert decision.reason == "waiting for start_done (not yet: the process is running)"
 
 
+@thorough
 @given(st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=1, max_size=6))
 def test_the_highest_priority_wins_then_the_first_defined(ways: list[tuple[int, bool]]) -> None:
     """Among open arcs there is exactly one winner, whatever the order in which they were written."""
@@ -49,6 +50,7 @@ def test_the_highest_priority_wins_then_the_first_defined(ways: list[tuple[int, 
     assert state == ("start" if expected is None else f"end{-expected[1]}")
 
 
+@brief
 @given(machines(), snapshots, times, times)
 def test_a_decision_is_pure_and_either_moves_or_acts(
     machine: Machine, snapshot: Facts, entered: float, now: float
@@ -67,6 +69,7 @@ def test_a_decision_is_pure_and_either_moves_or_acts(
             assert decision.effects == ((state.act,) if state.act else ())
 
 
+@brief
 @given(machines(), snapshots, times, times, st.data())
 def test_nothing_changes_before_wake_at(
     machine: Machine, snapshot: Facts, entered: float, now: float, data: st.DataObject
@@ -83,6 +86,7 @@ def test_nothing_changes_before_wake_at(
         assert decide(machine, position, snapshot, later) == first
 
 
+@thorough
 @given(
     st.lists(
         st.tuples(st.sampled_from(["after", "held", "both", "neither"]), st.integers(1, 9)), min_size=1, max_size=5

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from tests.machine.samples import NAMED, alive, machines, process, ready, wanted
+from tests.machine.samples import NAMED, alive, brief, machines, process, ready, wanted
 
 from setpoint.machine import (
     Arc,
@@ -30,6 +30,7 @@ def machine(*arcs: Arc, states: tuple[State, ...] = (A, B, C), **arguments: Any)
     return Machine("m", states, arcs, **arguments)
 
 
+@brief
 @given(machines())
 def test_nothing_changed_between_a_machine_and_itself(machine: Machine) -> None:
     """Not even after a trip through a file."""
@@ -37,6 +38,7 @@ def test_nothing_changed_between_a_machine_and_itself(machine: Machine) -> None:
     assert level([]) == "none"
 
 
+@brief
 @given(machines(), machines())
 def test_machines_with_the_same_hash_differ_by_texts_at_most(a: Machine, b: Machine) -> None:
     """And what differs by more has another hash."""
@@ -46,6 +48,7 @@ def test_machines_with_the_same_hash_differ_by_texts_at_most(a: Machine, b: Mach
         assert level(diff(a, b)) in ("none", "patch")
 
 
+@brief
 @given(machines(), machines())
 def test_what_one_way_is_added_the_other_way_is_removed(a: Machine, b: Machine) -> None:
     """The two directions tell of the same states and arcs."""

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.machine.samples import BRIDGE, alive, machines, process
+from tests.machine.samples import BRIDGE, alive, brief, machines, process, thorough
 
 from setpoint.machine import Machine, Phase, State, draw, expression, held, load
 from setpoint.machine.draw import Format
@@ -35,6 +35,7 @@ def boxes(svg: str) -> dict[str, ElementTree.Element]:
     return {group.attrib["data-state"]: group for group in root.iter(f"{SVG}g") if "data-state" in group.attrib}
 
 
+@brief
 @given(machines(), st.sampled_from(FORMATS))
 def test_every_state_and_event_is_drawn(machine: Machine, form: Format) -> None:
     """In every format, for every machine."""
@@ -44,6 +45,7 @@ def test_every_state_and_event_is_drawn(machine: Machine, form: Format) -> None:
     assert draw(machine, form, at=machine.initial) == drawing
 
 
+@brief
 @given(machines())
 def test_an_svg_is_well_formed_and_its_boxes_do_not_overlap(machine: Machine) -> None:
     """A layout leaves room for everything it places."""
@@ -57,6 +59,7 @@ def test_an_svg_is_well_formed_and_its_boxes_do_not_overlap(machine: Machine) ->
     assert all(box.x - box.width / 2 >= 0 and box.x + box.width / 2 <= room.width for box in room.boxes)
 
 
+@thorough
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 @example(HOSTILE)
 def test_hostile_text_stays_text_in_svg(text: str) -> None:
@@ -79,6 +82,7 @@ def test_hostile_text_stays_text_in_svg(text: str) -> None:
     assert "@import" not in (style.text or "")
 
 
+@thorough
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 @example(HOSTILE)
 def test_hostile_text_stays_text_in_the_other_formats(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.machine.samples import Facts, alive, machines, process, ready, snapshots
+from tests.machine.samples import Facts, alive, brief, machines, process, ready, snapshots
 
 from setpoint.machine import Machine, Position, State, Verdict, decide, explain, guard, held
 from setpoint.machine.guards import Guard, Judged
@@ -20,6 +20,7 @@ def guard_leaves(node: Guard) -> int:
     return sum(not part.parts() for part in node.walk())
 
 
+@brief
 @given(machines(), snapshots, times, times)
 def test_an_explanation_agrees_with_the_decision(machine: Machine, snapshot: Facts, entered: float, now: float) -> None:
     """The first way that it shows open is the one taken; where none is, the machine stays."""
@@ -33,6 +34,7 @@ def test_an_explanation_agrees_with_the_decision(machine: Machine, snapshot: Fac
         )  # fmt: skip
 
 
+@brief
 @given(machines(), snapshots)
 def test_every_way_and_every_leaf_is_shown(machine: Machine, snapshot: Facts) -> None:
     """No short cuts: what was not asked is judged too."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.machine.samples import BRIDGE, NAMED, Facts, alive, machines, process, ready, snapshots, wanted
+from tests.machine.samples import BRIDGE, NAMED, Facts, alive, brief, machines, process, ready, snapshots, wanted
 
 from setpoint.machine import (
     GuardError,
@@ -45,6 +45,7 @@ def arc(**keys: Any) -> dict[str, Any]:
     return {**SHORT, "arcs": [{"event": "go", "from": "a", "to": "b", **keys}]}
 
 
+@brief
 @given(machines(), snapshots, st.floats(0, 20))
 def test_a_machine_survives_the_round_trip(machine: Machine, snapshot: Facts, now: float) -> None:
     """Through data, JSON and YAML it stays the same machine: equal, with the same hash, and deciding alike."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.machine.samples import thorough
 
 from setpoint.machine import Expression, ExpressionError
 
@@ -52,6 +53,7 @@ scopes = st.builds(
 )  # fmt: skip
 
 
+@thorough
 @given(st.recursive(atoms, _grown, max_leaves=8), scopes)
 def test_an_expression_agrees_with_python(text: str, scope: dict[str, Any]) -> None:
     """Same value where Python has one, an ExpressionError where Python raises (or where text meets numbers, which is refused)."""
@@ -69,6 +71,7 @@ def test_an_expression_agrees_with_python(text: str, scope: dict[str, Any]) -> N
     assert value == expected
 
 
+@thorough
 @given(st.text() | st.text("abx_.()[]{}'\"\\+-*/%<>=!,: \n\t0123456789andornotifelseisin#@~^&|", max_size=60))
 @example("(" * 300)
 @example("-" * 3_999 + "x")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.machine.samples import NAMED, Facts, alive, guards, leaves, ready, snapshots, wanted
+from tests.machine.samples import NAMED, Facts, alive, guards, leaves, ready, snapshots, thorough, wanted
 
 from setpoint.machine import ALWAYS, Guard, Setting, Verdict, expression, guard, held
 from setpoint.machine.guard_text import read_guard
@@ -50,12 +50,14 @@ def held_nodes(node: Guard) -> Iterator[str]:
     return (str(part) for part in node.walk() if isinstance(part, Held))
 
 
+@thorough
 @given(untimed, snapshots)
 def test_a_guard_means_what_its_tree_says(node: Guard, snapshot: Facts) -> None:
     """Compiled guards agree with a reference evaluation of their tree, expressions with Python's own."""
     assert asked(node, snapshot) == reference(node, snapshot)
 
 
+@thorough
 @given(untimed, untimed, untimed, snapshots)
 def test_composition_obeys_boolean_algebra(a: Guard, b: Guard, c: Guard, s: Facts) -> None:
     """De Morgan, distribution, double negation, identity and complement hold for every snapshot."""
@@ -68,6 +70,7 @@ def test_composition_obeys_boolean_algebra(a: Guard, b: Guard, c: Guard, s: Fact
     assert (a & b) & c == a & (b & c)
 
 
+@thorough
 @given(guards, snapshots, st.data())
 def test_judging_agrees_with_asking(node: Guard, snapshot: Facts, data: st.DataObject) -> None:
     """Every node of a judged tree, also with held(...) in it, says what the compiled node answers."""
@@ -76,12 +79,14 @@ def test_judging_agrees_with_asking(node: Guard, snapshot: Facts, data: st.DataO
     assert judge(node, moment).ok == bool(node.compile(timed=True)(moment))
 
 
+@thorough
 @given(guards)
 def test_a_guards_text_is_read_back_as_the_same_guard(node: Guard) -> None:
     """str(guard) loses nothing: not the kind of a leaf, not grouping, not a setting's default."""
     assert read_guard(str(node), NAMED) == node
 
 
+@thorough
 @given(guards, guards)
 def test_different_guards_have_different_texts(a: Guard, b: Guard) -> None:
     """Clocks and files know guards by their texts, so no two may share one."""

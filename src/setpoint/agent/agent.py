@@ -13,9 +13,8 @@ from pathlib import Path
 
 import structlog
 
-from setpoint.agent.checking import check_config
+from setpoint.agent.checking import Checker
 from setpoint.agent.config import Agent as AgentSettings
-from setpoint.agent.config import Configuration
 from setpoint.agent.environment import Windows, windows_of
 from setpoint.agent.loading import ConfigStatus, Loader
 from setpoint.agent.lock import DataLock
@@ -38,12 +37,12 @@ class Agent:
     def __init__(self, config: Path, *, data: Path, env: Mapping[str, str]) -> None:
         self.file = config
         self.data = data
-        self._env = env
         self._windows: Windows = windows_of(env)
         self._lock = DataLock(data)
         self.broker = EmbeddedBroker(data / "broker.sqlite")
         self._engine = FlowEngine(self.broker)
-        self._loader = Loader(config, last_good=data / "last-good.yaml", check=self._check, wall=time.time)
+        checker = Checker(source=config.name, env=env, engine=self._engine)
+        self._loader = Loader(config, last_good=data / "last-good.yaml", check=checker.check, wall=time.time)
         self._watch: asyncio.Task[None] | None = None
         self.journal = SqliteJournal(data / "journal.sqlite")
         self.supervisor = Supervisor(
@@ -93,9 +92,6 @@ class Agent:
             )
         return True, ""
 
-    def _check(self, text: str) -> Configuration:
-        return check_config(text, source=self.file.name, env=self._env, engine=self._engine)
-
     def _apply(self) -> None:
         configuration, status = self._loader.in_force, self._loader.status
         for problem in status.problems:
@@ -113,7 +109,7 @@ class Agent:
     async def _follow_file(self) -> None:
         async for _ in changes_of(self.file):
             before = self._loader.status
-            if self._loader.load():
+            if await asyncio.to_thread(self._loader.load):  # a large file shall not hold up the flows
                 self._apply()
             elif self._loader.status is not before and not self._loader.status.ok:
                 for problem in self._loader.status.problems:

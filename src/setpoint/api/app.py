@@ -76,12 +76,12 @@ def _events(changes: Changes) -> APIRouter:
 def _probes(agent: Agent) -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/healthz")
+    @routes.api_route("/healthz", methods=["GET", "HEAD"])
     async def health() -> Response:
         """200 while the agent's event loop turns."""
         return Json({"status": "ok"})
 
-    @routes.get("/readyz")
+    @routes.api_route("/readyz", methods=["GET", "HEAD"])
     async def ready() -> Response:
         """200 once every wanted worker has been observed and the config is right, else 503 with what is missing."""
         ok, text = agent.ready()

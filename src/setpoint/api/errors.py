@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from setpoint.api.shapes import Failure, Json
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -65,8 +62,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return Json(Failure(_faults(error.errors()), "correct the parameter"), status_code=400)
 
-    async def unexpected(request: Request, error: Exception) -> Response:
-        log.error("request failed", path=request.url.path, exc_info=error)
+    async def unexpected(_: Request, error: Exception) -> Response:  # the server logs it
         return Json(
             Failure(f"{type(error).__name__} while answering", "the agent's log has the details"), status_code=500
         )

@@ -67,7 +67,7 @@ async def read(agent: Agent) -> Figures:
     now = asyncio.get_running_loop().time()
     workers = [
         WorkerFigures(
-            record.path,
+            record.path.encode(errors="replace").decode(),  # a name that is no valid Unicode must not cost all figures
             record.type,
             record.state,
             phase_text(record),

@@ -6,6 +6,7 @@ how the runtime keeps the same facts is its own business.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -23,8 +24,11 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def encode(value: Any) -> bytes:
-    """JSON. What JSON does not know is written as text."""
-    return _encoder.encode(value)
+    """JSON. What JSON does not know is written as text; integers of any size and texts that are no valid Unicode pass."""
+    try:
+        return _encoder.encode(value)
+    except (OverflowError, UnicodeError):  # one odd value must not hide all others
+        return json.dumps(msgspec.to_builtins(value, enc_hook=str)).encode()
 
 
 class Json(Response):

@@ -104,9 +104,9 @@ def _of_config(text: str, file: str) -> Iterator[Fault]:
 
 
 def _checked(text: str, file: str) -> Any:
-    from setpoint.agent.checking import check_config
+    from setpoint.agent.checking import Checker
     from setpoint.flows import FlowEngine
     from setpoint.namespace import EmbeddedBroker
 
     unopened = EmbeddedBroker(os.devnull)  # flows that write to the broker are compiled against it, never opened
-    return check_config(text, source=file, env=os.environ, engine=FlowEngine(unopened))
+    return Checker(source=file, env=os.environ, engine=FlowEngine(unopened)).check(text)

@@ -51,12 +51,13 @@ def clean(text: object) -> str:
 
 
 def print_json(data: Any) -> None:
-    """The data as indented JSON."""
-    print(json.dumps(data, indent=2, ensure_ascii=not _speaks_unicode()))
-
-
-def _speaks_unicode() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    """The data as indented JSON, with escapes for what the output's encoding cannot say."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(data, indent=2)
+    print(text)
 
 
 def state_text(state: str, phase: str) -> Text:

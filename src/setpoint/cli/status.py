@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from setpoint.cli.connect import Connection, JsonOption, UrlOption
-from setpoint.cli.output import ago, clean, console, is_terminal, print_json, state_text
+from setpoint.cli.output import ago, clean, clock, console, is_terminal, print_json, state_text
 from setpoint.cli.trouble import NOT_HEALTHY, Trouble
 
 if TYPE_CHECKING:
@@ -61,8 +62,15 @@ def status(
 
 def _ask(agent: Connection) -> Status:
     workers = agent.get("/workers")
-    workers.sort(key=lambda worker: worker["path"].split("/"))  # children right after their parents
+    workers.sort(key=lambda worker: place_of(worker["path"]))
     return Status(workers, agent.get("/config/status"))
+
+
+def place_of(path: str) -> list[list[tuple[int, str]]]:
+    """Where a path comes in the list: children right after their parents, press-2 before press-10."""
+    return [
+        [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", step)] for step in path.split("/")
+    ]
 
 
 def _watch(agent: Connection, *, json: bool) -> None:
@@ -152,8 +160,15 @@ def _config_lines(config: dict[str, Any]) -> list[Text]:
         style = "bold red" if problem["severity"] == "error" else "yellow"
         lines.append(Text(f"{problem['severity']}: {clean(problem['text'])}", style=style))
     if not config["ok"]:
-        lines.append(Text(f"the config file is not applied; what runs: {clean(config['applied'])}", style="bold red"))
+        lines.append(Text(f"the config file is not applied; what runs: {_in_force(config)}", style="bold red"))
     return [Text(""), *lines] if lines else []
+
+
+def _in_force(config: dict[str, Any]) -> str:
+    """What runs instead of a file with an error: an earlier version of it, unless the agent started on the bad one."""
+    if config["applied"] == "this file":
+        return f"the version of {clock(config['applied_at'])}"
+    return clean(config["applied"])
 
 
 def _summary(found: Status) -> Text:

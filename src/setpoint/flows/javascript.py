@@ -4,9 +4,13 @@ A stage is the body of a function of `msg`, with `msg.payload` (any JSON value) 
 messages, or null to drop it; the next stage gets what it returned. A stage with a condition runs only on messages that meet it. There is no
 `require`, no network, no files, no timers; `console` swallows what it is given.
 
-Limits hold for each message: CPU time and memory. A script that exceeds one fails that message and starts over with fresh globals. The
-time limit does not reach into a regular expression at work, so one that repeats what itself repeats or branches is refused when it is
-used, and long texts are kept from expressions with several repetitions (`javascript.js`).
+Each message has a limit of CPU time, and a script a limit of what it may keep in memory between messages. One that exceeds a limit fails
+that message and starts over with fresh globals. The engine itself can crash when it runs out of memory in small steps, so what it may take
+within a message is bounded further up, where the time limit comes first. The time limit is looked at between steps of the script: not while
+a built-in function works, and not while a regular expression does. So an expression that repeats what itself repeats or branches is
+refused when it is used, and long texts are kept from those with several repetitions (`javascript.js`). These limits keep mistakes from
+doing harm; they are no prison for a script written to break out of them.
+
 The engine (quickjs) is made at the first message that needs it, since it takes about 75 KB; a script that only assigns texts and reads
 never needs it (`setpoint.flows.snippets`). Traps of the engine: with a time limit set, JavaScript cannot call into Python, and the limit
 must be set again before each call.
@@ -20,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,7 +33,11 @@ from setpoint.flows.snippets import NotPlain, Stage, translate
 
 __all__ = ["Script", "ScriptError", "Stage", "syntax_error"]
 
-STACK_BYTES = 256 * 1024
+STACK_BYTES: Final = 256 * 1024
+FASTEST_GROWTH: Final = 1024 * 1024 * 1024
+"""Bytes a script can take in a second in small steps (measured: up to 0.9 GiB)."""
+CHECK_EVERY: Final = 64
+"""Messages between two looks at what a script keeps; a look costs as much as a message."""
 
 
 @cache
@@ -54,7 +62,7 @@ _encoder = msgspec.json.Encoder()
 class Script:
     """Stages, ready to be called with the payload and the meta of a message. Not for use from several threads.
 
-    `timeout` is CPU seconds a message, `memory` bytes of JavaScript objects. The first stage that does not parse raises `ScriptError`
+    `timeout` is CPU seconds a message, `memory` bytes kept between messages. The first stage that does not parse raises `ScriptError`
     at the first message; use `syntax_error` to find it before.
     """
 
@@ -65,6 +73,7 @@ class Script:
         self._plain = translate(self._stages)
         self._context: Any = None
         self._run: Callable[[str], str] | None = None
+        self._until_check = CHECK_EVERY
 
     @property
     def translated(self) -> bool:
@@ -92,6 +101,9 @@ class Script:
             answer = run(message)
         except Exception as error:  # JSException, StackOverflow
             raise ScriptError(self._told(error)) from None
+        self._until_check -= 1
+        if not self._until_check:
+            self._check_kept()
         try:
             outputs = _decoder.decode(answer)
         except (msgspec.MsgspecError, RecursionError, TypeError) as error:
@@ -102,7 +114,7 @@ class Script:
         import quickjs
 
         context = quickjs.Context()
-        context.set_memory_limit(self._memory)
+        context.set_memory_limit(self._ceiling)
         context.set_max_stack_size(STACK_BYTES)
         context.set_time_limit(self._timeout)
         try:
@@ -114,15 +126,28 @@ class Script:
         self._context, self._run = context, run
         return run
 
+    @property
+    def _ceiling(self) -> int:
+        return self._memory + int(self._timeout * FASTEST_GROWTH)
+
+    def _check_kept(self) -> None:
+        self._until_check = CHECK_EVERY
+        if self._context.memory()["malloc_size"] > self._memory:
+            self._context = self._run = None
+            raise ScriptError(f"the script keeps more than {self._memory // 1024} KiB of memory in its globals")
+
     def _told(self, error: Exception) -> str:
         lines = str(error).strip().splitlines()
         first = (lines[0] if lines else "unknown error").removeprefix("Error: ")
         if "interrupted" in first:
             self._context = self._run = None
             return f"the script took more than {self._timeout * 1000:g} ms of CPU time"
-        if "out of memory" in first or first == "null":
+        if "out of memory" in first:
             self._context = self._run = None
-            return f"the script took more than {self._memory // 1024} KiB of memory"
+            return f"the script took more than {self._ceiling // 1024} KiB of memory"
+        if first.endswith("null"):  # also what is left of an error when there is no memory for it
+            self._context = self._run = None
+            return f"the script threw null, or took more than {self._ceiling // 1024} KiB of memory"
         return first
 
 

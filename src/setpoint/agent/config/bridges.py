@@ -43,9 +43,9 @@ class Surroundings:
     location: MappingOf[int, str]
     location_known: bool
     """False when the agent's location has an error; then every topic would be wrong, and no bridge can be used."""
-    node: str
+    node_name: str
     idle_window: float
-    historian: MappingOf[str, Any] | None = None
+    historian: dict[str, Any] | None = None
     templates: dict[str, TemplateBody] = field(default_factory=dict)
     parsed: Templates = field(default_factory=Templates)
     values: int = 1_000_000
@@ -101,15 +101,10 @@ def read_bridge(item: Fields, around: Surroundings, nodes: dict[tuple[Part, str]
         write_desired = desired(service, "writeDFCDesiredState", default="active")
         template, body = _find_body(service, around)
         location = _location(service, around)
-        variables = _variables(service)
+        group = bridged_by(around.node_name, name)
+        variables = _variables(service) | _built_in(location, around) | {"internal": {"id": name, "bridged_by": group}}
         if body is None or not body.sound:
             return None
-        group = bridged_by(around.node, name)
-        variables |= {"location": {str(level): value for level, value in location.items()}}
-        variables |= {"location_path": location_path(location)}
-        variables |= {"historian": dict(around.historian)} if around.historian else {}
-        variables.setdefault("global", {})
-        variables["internal"] = {"id": name, "bridged_by": group}
         given_at = _given_at(service) if template else None
         config = _rendered(body, body.place._replace(item=name), variables, given_at, around, group)
     if around.report.errors != errors or config is None or not around.location_known:
@@ -203,11 +198,10 @@ def _variables(service: Fields) -> dict[str, Any]:
             name in ("user", *_RESERVED) and isinstance(node, Mapping) for name, node, _ in entries
         )
         if not nested:
-            return _user_variables(fields)
-        with fields.fields("user") as user:
-            found = _user_variables(user)
+            return {"global": {}} | _user_variables(fields)
         shared = fields.get("global")
-        return found | {"global": plain(shared)} if shared else found
+        with fields.fields("user") as user:
+            return {"global": plain(shared) if shared else {}} | _user_variables(user)
 
 
 def _user_variables(fields: Fields) -> dict[str, Any]:
@@ -219,6 +213,13 @@ def _user_variables(fields: Fields) -> dict[str, Any]:
             message = f"this variable has no effect: {name!r} is set by the agent"
             place.warning(fields.mark_of(name), message, "rename it")
     return {name: plain(node) for name, node, _ in fields.all()}
+
+
+def _built_in(location: MappingOf[int, str], around: Surroundings) -> dict[str, Any]:
+    """The variables that every bridge has."""
+    levels = {str(level): value for level, value in location.items()}
+    historian = {"historian": around.historian} if around.historian else {}
+    return {"location": levels, "location_path": location_path(location), **historian}
 
 
 def _given_at(service: Fields) -> tuple[Mark, Place]:

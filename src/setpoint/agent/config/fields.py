@@ -114,7 +114,7 @@ class Fields:
         self.place = place
         self.mark: Mark = node.mark if node else (1, 1)
         self.node = node if isinstance(node, Mapping) else None
-        self._known: list[str] = []
+        self._known: dict[str, None] = {}
         self._ignore_unknown = self.node is None
         if node is not None and self.node is None and not _null(node) and not self._excused(node):
             place.error(node.mark, f"expected {what}, found {found(node, place.key)}", "indent its keys below it")
@@ -151,7 +151,7 @@ class Fields:
 
     def get(self, key: str, *, required: str = "") -> Node | None:
         """The node of a key as it is. `required` says in words what is expected, and makes its absence an error."""
-        self._known.append(key)
+        self._known[key] = None
         node = self.node.items.get(key) if self.node else None
         if node is not None and not _null(node):
             return node

@@ -13,6 +13,14 @@ from setpoint.agent.config.settings import NOT_YET
 
 _COMPRESSION: Final = ("none", "gzip", "snappy", "lz4", "zstd", "producer")
 _CLEANUP: Final = ("delete", "compact", "compact,delete", "delete,compact")
+_REDPANDA_ONLY: Final = {
+    "baseDir": "/data",
+    "defaultTopicCompressionAlgorithm": "snappy",
+    "defaultTopicSegmentMs": "3600000",
+    "maxCores": "1",
+    "memoryPerCoreInBytes": "2147483648",
+}
+"""What only Redpanda has, with the defaults that UMH Core writes into every file; another value asks for something we do not do."""
 _FLAT: Final = ("baseDir", "topic", "resources", "defaultTopicRetentionMs", "defaultTopicRetentionBytes")
 
 
@@ -27,7 +35,8 @@ def read_internal(internal: Fields) -> Broker:
             internal.place.at(key).warning(internal.mark_of(key), NOT_YET)
     with internal.fields("topicbrowser") as browser:
         browser.text("name")
-        desired(browser, default="active")
+        if desired(browser, default="active") == "stopped":
+            browser.place.at("desiredState").warning(browser.mark_of("desiredState"), NOT_YET)
         browser.get("serviceConfig")
     with internal.fields("redpanda") as redpanda:
         return _broker(redpanda)
@@ -42,28 +51,27 @@ def _broker(redpanda: Fields) -> Broker:
         hint = "indent it below 'redpandaServiceConfig:'"
         redpanda.place.at(key).error(redpanda.mark_of(key), "this is the layout of older versions", hint)
     with redpanda.fields("redpandaServiceConfig") as service:
-        _without_effect(service, ("baseDir",))
+        _without_effect(service, "baseDir")
         with service.fields("topic") as topic:
             retention_ms = topic.integer("defaultTopicRetentionMs", default=RETENTION_MS, low=1)
             retention_bytes = topic.integer("defaultTopicRetentionBytes")
             topic.choice("defaultTopicCompressionAlgorithm", _COMPRESSION, default="snappy")
             cleanup = topic.choice("defaultTopicCleanupPolicy", _CLEANUP, default="delete")
             topic.integer("defaultTopicSegmentMs", low=1)
-            _without_effect(topic, ("defaultTopicCompressionAlgorithm", "defaultTopicSegmentMs"))
+            _without_effect(topic, "defaultTopicCompressionAlgorithm", "defaultTopicSegmentMs")
             if "compact" in cleanup:
                 message = "this version keeps all messages until they are as old as the retention; it does not compact"
                 topic.place.at("defaultTopicCleanupPolicy").warning(topic.mark_of("defaultTopicCleanupPolicy"), message)
         with service.fields("resources") as resources:
             resources.integer("maxCores", low=1)
             resources.integer("memoryPerCoreInBytes", low=1)
-            _without_effect(resources, ("maxCores", "memoryPerCoreInBytes"))
+            _without_effect(resources, "maxCores", "memoryPerCoreInBytes")
     return Broker(state, retention_ms, retention_bytes, line=redpanda.mark[0] if redpanda.present else 0)
 
 
-def _without_effect(fields: Fields, keys: tuple[str, ...]) -> None:
+def _without_effect(fields: Fields, *keys: str) -> None:
     for key in keys:
-        fields.get(key)
-        if fields.has(key):
+        if fields.text(key, default=_REDPANDA_ONLY[key]) != _REDPANDA_ONLY[key]:
             fields.place.at(key).warning(fields.mark_of(key), "has no effect on the built-in broker")
 
 

@@ -24,15 +24,16 @@ def read_modelling(root: Fields) -> None:
         with Fields(node, place) as shape:
             shape.text("description")
             _shape_fields(shape)
-    for node, place in root.sequence("dataModels"):
-        with Fields(node, place) as item:
-            _data_model(item)
+    for key in ("dataModels", "dataContractsV2"):
+        for node, place in root.sequence(key):
+            with Fields(node, place) as item:
+                _data_model(item)
     for node, place in root.sequence("dataContracts"):
         with Fields(node, place) as item:
             item.text("name", required="a name")
             _reference(item, "model")
             item.sequence("default_bridges")
-    for key in ("payloadShapes", "dataModels", "dataContracts"):
+    for key in ("payloadShapes", "dataModels", "dataContracts", "dataContractsV2"):
         if root.has(key):
             root.place.at(key).warning(root.mark_of(key), NOT_YET)
 

@@ -68,12 +68,10 @@ class _Reader:
                 self.report,
                 agent.location,
                 location_known,
-                self.env.get("NODE_NAME")
-                or "-".join(agent.location[level] for level in sorted(agent.location))
-                or "agent",
+                self.env.get("NODE_NAME") or "-".join(value for _, value in sorted(agent.location.items())) or "agent",
                 idle_window(self.env, root.place),
+                read_historian(root),
             )
-            around.historian = read_historian(root)
             read_templates(templates, around)
             bridges = self._bridges(around)
             flows = self._flows()
@@ -116,7 +114,7 @@ class _Reader:
         for node, place in self.root.sequence("protocolConverter"):
             with found.item(node, place, what="a bridge: name, desiredState and so on") as item:
                 name = item.place.item or ""
-                other = groups.setdefault(bridged_by(around.node, name), name)
+                other = groups.setdefault(bridged_by(around.node_name, name), name)
                 if NAME.fullmatch(name) and other != name:
                     hint = "rename one of them so that they differ in more than '-' and '_'"
                     item.place.at("name").error(item.mark_of("name"), f"{name!r} and {other!r} get the same id", hint)

@@ -11,8 +11,8 @@ from setpoint.agent.config.model import IDLE_WINDOW, METRICS_PORT, Agent
 from setpoint.namespace.location import LocationError, merge
 
 _LEVELS_BY_ENVIRONMENT: Final = 7
-_SECONDS: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_LONGEST_WINDOW: Final = 86_400
 NOT_YET: Final = "accepted, but this version does not act on it yet"
 
 
@@ -88,13 +88,14 @@ def _location_from(env: MappingOf[str, str], place: Place) -> dict[int, str]:
 
 
 def idle_window(env: MappingOf[str, str], place: Place) -> float:
-    """Seconds from BRIDGE_IDLE_WINDOW, a number of seconds or a duration such as ``500ms`` or ``1m``."""
+    """Seconds from BRIDGE_IDLE_WINDOW."""
     text = env.get("BRIDGE_IDLE_WINDOW", "").strip()
     if not text:
         return IDLE_WINDOW
-    if match := _SECONDS.fullmatch(text[:40]):
-        return float(match.group(1)) * _UNITS[match.group(2)]
-    place.error(
-        (1, 1), f"environment variable BRIDGE_IDLE_WINDOW: expected seconds, such as 30 or 30s, found {text[:40]!r}"
+    if _SECONDS.fullmatch(text) and 0 < float(text) <= _LONGEST_WINDOW:
+        return float(text)
+    message = (
+        f"environment variable BRIDGE_IDLE_WINDOW: expected seconds, at most {_LONGEST_WINDOW}, found {text[:40]!r}"
     )
+    place.error((1, 1), message)
     return IDLE_WINDOW

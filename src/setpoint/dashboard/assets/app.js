@@ -1,6 +1,6 @@
 // The page: which view is shown, what the header says, and who is told of what the agent sends.
 
-import { byId, el, setText } from "./dom.js";
+import { byId, clock, el, setText } from "./dom.js";
 import { follow } from "./live.js";
 import * as panel from "./panel.js";
 import * as topics from "./topics.js";
@@ -65,13 +65,16 @@ function showConfig(status) {
   if (bar.hidden) return;
   const lead = status.ok
     ? "The config file has remarks:"
-    : `The config file has an error and was not applied. What runs: ${status.applied}.`;
+    : `The config file has an error and was not applied. What runs: ${inForce(status)}.`;
   const line = ({ file: source, line: row, column, key, message, hint }) =>
     el("li", {}, el("span", { class: "place" }, `${source}:${row}:${column}`), key ? ` ${key}: ` : " ", [message, hint].filter(Boolean).join("; "));
   bar.className = `bar ${status.ok ? "warning" : "error"}`;
   bar.setAttribute("role", status.ok ? "status" : "alert");
   bar.replaceChildren(el("strong", {}, lead), el("ul", {}, status.problems.slice(0, 8).map(line), more(status.problems.length - 8)));
 }
+
+/** What runs instead of a file with an error: an earlier version of it, unless the agent started on the bad one. */
+const inForce = ({ applied, applied_at: at }) => (applied === "this file" ? `its version of ${clock(at)}` : applied);
 
 const more = (count) => (count > 0 ? el("li", {}, `and ${count} more; setpoint check shows them all`) : null);
 

@@ -21,6 +21,13 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** Draw the eye to what just changed, without making the browser lay out the page. */
+export function blink(element) {
+  if (!calm.matches) element.animate({ backgroundColor: ["var(--chosen)", "transparent"] }, { duration: 1200, easing: "ease-out" });
+}
+
 let skew = 0; // milliseconds that the agent's clock is ahead of this one
 
 export function agentTimeIs(moment) {

@@ -1,6 +1,6 @@
 // The namespace: every topic with its last value. Asked for only while somebody looks.
 
-import { agentNow, ago, ask, byId, duration, el, setText } from "./dom.js";
+import { agentNow, ago, ask, blink, byId, duration, el, setText } from "./dom.js";
 
 const REFRESH = 2000;
 const LIMIT = 500;
@@ -75,7 +75,7 @@ function make({ topic }) {
 function fill(entry, topic) {
   const text = topic.problem ? `unreadable: ${topic.problem}` : typeof topic.value === "string" ? topic.value : JSON.stringify(topic.value);
   if (entry.value.textContent !== text) {
-    if (entry.seen.length) blink(entry.row);
+    if (entry.seen.length) blink(entry.value);
     setText(entry.value, text);
     entry.value.title = text.slice(0, 2000);
   }
@@ -97,10 +97,4 @@ function rate(entry, count) {
   const perSecond = (count - first.count) / seconds;
   if (perSecond === 0) return "0";
   return perSecond >= 0.1 ? `${perSecond.toFixed(1)}/s` : `1 in ${duration(1 / perSecond)}`;
-}
-
-function blink(row) {
-  row.classList.remove("fresh");
-  void row.offsetWidth;
-  row.classList.add("fresh");
 }

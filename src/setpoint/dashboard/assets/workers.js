@@ -1,6 +1,6 @@
 // The tree of workers. Each worker has one row for as long as it lives; an event touches only the rows it names.
 
-import { ago, byId, el, phaseClass, setPill, setText } from "./dom.js";
+import { ago, blink, byId, el, phaseClass, setPill, setText } from "./dom.js";
 
 const PHASES = ["healthy", "degraded", "failed", "starting", "stopping", "stopped"];
 const rows = new Map(); // path → {worker, row, cells…}
@@ -75,8 +75,10 @@ function drop(path) {
 function make(worker) {
   const entry = {
     worker,
+    steps: worker.path.split("/"),
     depth: 0,
     parent: "",
+    labelled: "",
     text: el("span", { class: "text" }),
     twist: el("button", { class: "twist", type: "button", tabindex: "-1", "aria-hidden": "true" }, "▾"),
     pill: el("span", { class: "pill" }),
@@ -108,16 +110,10 @@ function fill(entry) {
   setText(entry.since, ago(worker.since));
 }
 
-function blink(row) {
-  row.classList.remove("fresh");
-  void row.offsetWidth; // begin the animation anew
-  row.classList.add("fresh");
-}
-
 // which rows there are, in which order
 
 function rebuild() {
-  order = [...rows.keys()].sort(byPath);
+  order = [...rows.values()].sort(byPath).map((entry) => entry.worker.path);
   const parents = new Set();
   for (const path of order) {
     const entry = rows.get(path);
@@ -125,17 +121,22 @@ function rebuild() {
     entry.depth = entry.parent ? rows.get(entry.parent).depth + 1 : 0;
     if (entry.parent) parents.add(entry.parent);
   }
-  for (const path of order) label(rows.get(path), parents.has(path));
-  byId("rows").append(...order.map((path) => rows.get(path).row));
+  let place = byId("rows").firstElementChild;
+  for (const path of order) {
+    const entry = rows.get(path);
+    label(entry, parents.has(path));
+    if (entry.row === place) place = place.nextElementSibling;
+    else byId("rows").insertBefore(entry.row, place);
+  }
   arrange();
   countPhases();
 }
 
-const byPath = (a, b) => {
-  const left = a.split("/");
-  const right = b.split("/");
+const names = new Intl.Collator(undefined, { numeric: true });
+
+const byPath = ({ steps: left }, { steps: right }) => {
   for (let i = 0; i < Math.min(left.length, right.length); i += 1) {
-    if (left[i] !== right[i]) return left[i].localeCompare(right[i], undefined, { numeric: true });
+    if (left[i] !== right[i]) return names.compare(left[i], right[i]) || (left[i] < right[i] ? -1 : 1);
   }
   return left.length - right.length;
 };
@@ -152,6 +153,10 @@ function parentOf(path) {
 
 function label(entry, isParent) {
   const { path, type } = entry.worker;
+  const folded = collapsed.has(path);
+  const key = `${entry.parent} ${entry.depth} ${isParent} ${folded}`;
+  if (entry.labelled === key) return;
+  entry.labelled = key;
   const below = entry.parent ? path.slice(entry.parent.length + 1) : path.slice(path.indexOf("/") + 1);
   const cut = below.lastIndexOf("/") + 1;
   entry.text.replaceChildren(cut ? el("span", { class: "group" }, below.slice(0, cut)) : "", below.slice(cut));
@@ -159,9 +164,9 @@ function label(entry, isParent) {
   entry.name.style.paddingLeft = `${entry.depth * 20}px`;
   entry.row.setAttribute("aria-level", entry.depth + 1);
   entry.twist.toggleAttribute("data-leaf", !isParent);
-  if (isParent) entry.row.setAttribute("aria-expanded", String(!collapsed.has(path)));
+  if (isParent) entry.row.setAttribute("aria-expanded", String(!folded));
   else entry.row.removeAttribute("aria-expanded");
-  setText(entry.twist, collapsed.has(path) ? "▸" : "▾");
+  setText(entry.twist, folded ? "▸" : "▾");
 }
 
 function matches({ worker }) {

@@ -37,7 +37,7 @@ Condition = Annotated[str, BeforeValidator(_code), AfterValidator(_condition), F
 
 
 class ScriptFields(Fields):
-    """Limits of a script for each message: CPU time, and memory in bytes."""
+    """Limits of a script: CPU time for each message, and the bytes it may keep between messages."""
 
-    timeout: Duration = Field(default=0.05, gt=0, le=5)
+    timeout: Duration = Field(default=0.05, gt=0, le=0.5)
     memoryLimit: int = Field(default=16 * 1024 * 1024, ge=1024 * 1024)

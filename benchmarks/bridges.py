@@ -1,0 +1,95 @@
+"""What embedded bridges cost: memory and processor of the whole agent process, for 1, 100 and 1,000 bridges at one value a second each.
+
+Each size runs `setpoint up` in a process of its own against a real Modbus TCP server in another. After `--settle` seconds the agent's
+processor time, memory and written messages are taken over `--seconds` seconds. Reported: bridges active at the end, messages a second,
+share of one core, resident memory and proportional memory (PSS) in MB, and memory for one more bridge against the smallest size.
+
+    python benchmarks/bridges.py [--sizes 1,100,1000] [--settle 30] [--seconds 20] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+from configs import config
+from modbus_server import modbus_server
+
+Figures = dict[str, float]
+
+
+def api(url: str, path: str) -> list[dict[str, object]]:
+    answer: list[dict[str, object]] = httpx.get(f"{url}/api/v1/{path}", timeout=30.0).raise_for_status().json()
+    return answer
+
+
+def written(url: str) -> int:
+    """Messages in all topics so far."""
+    return sum(int(str(topic["count"])) for topic in api(url, "topics?limit=100000"))
+
+
+def measure(bridges: int, port: int, settle: float, seconds: float) -> Figures:
+    """Run one size."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(config(bridges, port))
+        own_port = 18080
+        command = [sys.executable, "-m", "setpoint.cli.main", "up", str(file), "--data", f"{folder}/data"]
+        agent = subprocess.Popen([*command, "--port", str(own_port), "--log-level", "error"], stdout=subprocess.DEVNULL)
+        url = f"http://127.0.0.1:{own_port}"
+        try:
+            time.sleep(settle)
+            process = psutil.Process(agent.pid)
+            count, cpu, started = written(url), sum(process.cpu_times()[:2]), time.perf_counter()
+            time.sleep(seconds)
+            took = time.perf_counter() - started
+            cpu = sum(process.cpu_times()[:2]) - cpu
+            messages = written(url) - count
+            memory = process.memory_full_info()
+            states = [worker["state"] for worker in api(url, "workers") if worker["type"] == "bridge"]
+        finally:
+            stopping = time.perf_counter()
+            agent.terminate()
+            agent.wait(timeout=60)
+            stopping = time.perf_counter() - stopping
+    return {
+        "bridges": bridges,
+        "active": states.count("active"),
+        "messages_per_s": round(messages / took, 1),
+        "cores": round(cpu / took, 3),
+        "rss_mb": round(memory.rss / 1e6, 1),
+        "pss_mb": round(memory.pss / 1e6, 1),
+        "stop_s": round(stopping, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="1,100,1000")
+    parser.add_argument("--settle", type=float, default=30.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows = []
+    with modbus_server() as port:
+        for size in (int(text) for text in options.sizes.split(",")):
+            row = measure(size, port, options.settle, options.seconds)
+            if rows:
+                more = row["bridges"] - rows[0]["bridges"]
+                row["mb_per_bridge"] = round((row["pss_mb"] - rows[0]["pss_mb"]) / more, 3)
+            rows.append(row)
+            print(
+                json.dumps(row) if options.json else "  ".join(f"{name}={value}" for name, value in row.items()),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
