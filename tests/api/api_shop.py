@@ -35,6 +35,12 @@ def has_pressure(s: Snapshot[PressSpec, PressSeen]) -> Verdict:
     return Verdict(s.observed.pressure > 5, f"{s.observed.pressure:g} bar")
 
 
+@guard
+def free(s: Snapshot[PressSpec, PressSeen]) -> bool:
+    "nothing is stuck in it"
+    return s.observed.note != "stuck"
+
+
 class Press(Worker[PressSpec, PressSpec, PressSeen]):
     "Watches a press."
 
@@ -44,7 +50,7 @@ class Press(Worker[PressSpec, PressSpec, PressSeen]):
     slack = State(Phase.DEGRADED, reason=lambda s: f"lost pressure {s.observed.note}".strip())
     arcs = (
         stopped.to(waiting, on="start", when=wanted),
-        (waiting | pressing | slack).to(stopped, on="stop", when=~wanted),
+        (waiting | pressing | slack).to(stopped, on="stop", when=~wanted & free),
         waiting.to(pressing, on="pressure_reached", when=has_pressure & wanted),
         pressing.to(slack, on="pressure_lost", when=~has_pressure),
         slack.to(pressing, on="recovered", when=has_pressure),

@@ -80,6 +80,22 @@ def test_an_explanation_names_the_children_that_hold_their_parent() -> None:
     assert (holding["path"], holding["state"]) == (f"{PRESS}/sensor", "waiting")
 
 
+def test_a_child_that_does_not_stop_holds_a_parent_that_shall() -> None:
+    """While a worker is told to stop, the children that have not are the ones that hold it."""
+
+    async def main() -> Any:
+        async with shop_and_client("press-1", broker=False, limits=Limits(shutdown_per_level=0.1)) as (shop, client):
+            shop.readings[f"{PRESS}/sensor"] = PressSeen(9.0, "stuck")
+            await shop.until(f"{PRESS}/sensor", "pressing")
+            shop.want("press-1", desired_state="stopped")
+            await shop.until(PRESS, "stopped")
+            return (await client.get(f"/api/v1/workers/{PRESS}/explain")).json()
+
+    explained = asyncio.run(main())
+    assert explained["worker"]["desired"] == "stopped"
+    assert [(child["path"], child["state"]) for child in explained["holding"]] == [(f"{PRESS}/sensor", "pressing")]
+
+
 def test_a_worker_without_a_machine_yet_is_explained_by_its_reason() -> None:
     """While the first observation fails there are no ways to show, but there is a reason."""
     readings = {PRESS: RuntimeError("no sensor")}

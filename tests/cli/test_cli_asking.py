@@ -140,6 +140,22 @@ def test_history_is_oldest_first(healthy: Running, capsys: Capsys) -> None:
     assert [move["event"] for move in moves][-2:] == ["start", "pressure_reached"]
 
 
+def test_the_history_of_a_removed_worker_can_be_asked_for(healthy: Running, capsys: Capsys) -> None:
+    """A whole path is enough; the end of one is not, because nothing ends in it any more."""
+
+    async def want(*names: str) -> None:
+        healthy.shop.want(*names)
+        assert await healthy.shop.supervisor.until(lambda s: len(s.workers()) == 2 * len(names), 10)
+
+    healthy.do(want("press-1", "press-2", "press-3"))
+    healthy.do(want("press-1", "press-2"))
+    ran = run_cli(capsys, "history", "agent/press-3", "--url", healthy.url)
+    assert ran.code == 0
+    assert "removing → removed" in ran.out
+    assert run_cli(capsys, "history", "press-3", "--url", healthy.url).code == 1
+    assert run_cli(capsys, "history", "agent/press-4", "--url", healthy.url).code == 1
+
+
 def test_topics_show_the_last_values(healthy: Running, capsys: Capsys) -> None:
     """Names, values and counts; the pattern chooses."""
     message = Message("umh.v1.acme._raw.temperature", encode_time_series(21.5, 1_700_000_000_000))

@@ -188,6 +188,23 @@ Flow.collect_observed_state = block
         assert "ended by force" in err
 
 
+def test_a_defect_ends_the_process(tmp_path: Path) -> None:
+    """An agent that cannot start for a reason nobody foresaw ends with its traceback, although its threads still run."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    script = f"""
+from setpoint.agent import Agent
+async def start(self):
+    raise RuntimeError("boom")
+Agent.start = start
+from setpoint.cli.main import main
+main(["up", {str(tmp_path / "config.yaml")!r}, "--port", "0"])
+"""
+    command = [sys.executable, "-c", script]
+    ran = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=20, check=False)
+    assert ran.returncode == 1
+    assert "RuntimeError: boom" in ran.stderr
+
+
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     """Whoever does not want to wait need not."""
     before = (

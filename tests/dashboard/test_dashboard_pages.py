@@ -76,3 +76,31 @@ def test_a_browser_that_has_a_file_is_told_so() -> None:
 def test_nothing_else_is_served(name: str) -> None:
     """Only the files of the page; no path leads out of them."""
     assert ask(f"/assets/{name}").status_code == 404
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of ``#rgb`` or ``#rrggbb`` (WCAG 2.2)."""
+    digits = colour.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    linear = [
+        (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+        for c in (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_has_contrast(theme: str) -> None:
+    """Text on its ground reaches 4.5 to 1 in both themes (WCAG 2.2, AA), pills, bars and hovered rows included."""
+    light, dark = re.findall(r":root \{(.*?)\}", ASSETS["style.css"], re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#\w+)", light + (dark if theme == "dark" else "")))
+    pairs = [(phase, f"{phase}-bg") for phase in ("healthy", "degraded", "failed", "moving", "stopped")]
+    pairs += [(text, ground) for text in ("ink", "soft") for ground in ("card", "ground", "hover", "chosen")]
+    pairs += [
+        ("accent", "card"),
+        ("accent", "chosen"),
+        *((phase, "card") for phase in ("healthy", "degraded", "failed", "moving", "stopped")),
+    ]
+    for text, ground in pairs:
+        darker, lighter = sorted((_luminance(colours[text]), _luminance(colours[ground])))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, ground)

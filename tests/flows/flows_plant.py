@@ -66,7 +66,7 @@ def context(failed: Callable[[str], None] = lambda reason: None, **more: Any) ->
         "clock": lambda: 1_700_000_000.0,
         "random": lambda: 0.5,
     }
-    return Context(**{**given, "now": time.monotonic, "failed": failed, **more})
+    return Context(**{**given, "now": time.monotonic, "failed": failed, "answered": lambda host, port: None, **more})
 
 
 async def until(fact: Callable[[], Any], timeout: float = 5.0) -> None:

@@ -227,6 +227,8 @@ def test_neighbours_are_read_in_one_request() -> None:
     """A hundred registers in a row are one request, not a hundred."""
     row = [{"name": f"r{n}", "address": n, "type": "UINT16"} for n in range(100)]
     assert len(requests_for(fields(addresses=row))) == 1
+    long = [{"name": f"r{n}", "address": n, "type": "UINT32"} for n in range(0, 300, 2)]
+    assert [(one.start, one.size) for one in requests_for(fields(addresses=long))] == [(0, 124), (124, 124), (248, 52)]
     apart = [{"name": "a", "address": 0, "type": "UINT16"}, {"name": "b", "address": 9, "type": "UINT16"}]
     assert len(requests_for(fields(addresses=apart))) == 2
     assert len(requests_for(fields(addresses=apart, optimization="max_insert", optimizationMaxRegisterFill=8))) == 1
@@ -256,6 +258,7 @@ def test_several_slaves_and_one_that_is_silent() -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while head := await reader.read(12):
                 slave, count = head[6], head[11]
+                asked.append(slave)
                 body = bytes([slave, 3, 2 * count, *([0, slave] * count)])
                 if slave != 2:
                     writer.write(head[:4] + struct.pack(">H", len(body)) + body)
@@ -263,16 +266,18 @@ def test_several_slaves_and_one_that_is_silent() -> None:
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         url, faults = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", list[str]()
+        asked: list[int] = []
         addresses = [
             {"name": "a", "address": 0, "type": "UINT16"},
-            {"name": "b", "address": 1, "type": "UINT16", "slaveID": 3},
+            {"name": "b", "address": 9, "type": "UINT16"},
         ]
         async with reading(url, faults, addresses=addresses, slaveIDs=[1, 2, 3], timeout="50ms") as modbus:
             found = [
                 (msg.meta["modbus_tag_slaveid"], msg.meta["modbus_tag_name"], msg.payload)
                 for msg in await modbus.read()
             ]
-        assert found == [("1", "a", 1), ("3", "a", 3), ("3", "b", 3)]
+        assert found == [("1", "a", 1), ("1", "b", 1), ("3", "a", 3), ("3", "b", 3)]
+        assert asked == [1, 1, 2, 3, 3]
         assert faults == ["slave 2 did not answer within 0.05 s"]
         server.close()
         await server.wait_closed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -185,6 +186,17 @@ def test_ways_back_run_outside() -> None:
     lane = {box.x for box in placed.boxes if box.kind == "bend" and box.outside}
     assert len(lane) == 1
     assert lane.pop() > max(box.x + box.width / 2 for box in placed.boxes if box.kind != "bend")
+
+
+def test_the_shorter_of_two_ways_back_runs_further_in() -> None:
+    """So that the one does not cross the other."""
+    states = [State(name=name) for name in "abcde"]
+    arcs = [source.to(target, on="go", when=alive) for source, target in pairwise(states)]
+    back = [states[4].to(states[0], on="far"), states[3].to(states[1], on="near")]
+    lines = {line.arcs[0].event: line for line in layout(Machine("m", states, [*arcs, *back])).lines}
+    far, near = ({box.x for box in lines[event].boxes if box.kind == "bend"} for event in ("far", "near"))
+    assert len(far) == len(near) == 1
+    assert max(near) < min(far)
 
 
 def test_a_large_machine_is_drawn_in_time() -> None:

@@ -7,12 +7,13 @@ from collections.abc import Coroutine
 from typing import Any
 
 from setpoint.control import ChildSpec, Registry, Supervisor
+from setpoint.services import Contacts
 from setpoint.workers.connection import Connection, ConnectionSpec
 
 
-def supervise() -> Supervisor:
+def supervise(contacts: Contacts | None = None) -> Supervisor:
     registry = Registry()
-    registry.add("connection", Connection)
+    registry.add("connection", lambda: Connection(contacts or Contacts()))
     return Supervisor(registry)
 
 
@@ -109,5 +110,24 @@ def test_a_stopped_connection_does_not_probe() -> None:
         assert s.worker("agent/c").observed["answer"] == "not probed"
         await s.stop()
         server.close()
+
+    play(story())
+
+
+def test_a_device_that_answers_a_flow_is_up_without_being_probed() -> None:
+    """The flow's answer is the proof for a while; when answers stop, probes say what is the matter."""
+
+    async def story() -> None:
+        server, port = await device()
+        server.close()
+        await server.wait_closed()
+        contacts = Contacts()
+        s = supervise(contacts)
+        contacts.heard("127.0.0.1", port, asyncio.get_running_loop().time())
+        s.want([spec(port, probe_interval_s=0.2)])
+        await reach(s, "up")
+        assert "answers the flow that reads it" in s.worker("agent/c").observed["detail"]
+        assert "refuses connections" in await reach(s, "down")
+        await s.stop()
 
     play(story())

@@ -23,6 +23,7 @@ from setpoint.agent.watching import changes_of
 from setpoint.control import Supervisor
 from setpoint.flows import FlowEngine
 from setpoint.namespace import EmbeddedBroker
+from setpoint.services import Contacts
 from setpoint.store import SqliteJournal, Transition
 
 log = structlog.get_logger(__name__)
@@ -40,13 +41,16 @@ class Agent:
         self._windows: Windows = windows_of(env)
         self._lock = DataLock(data)
         self.broker = EmbeddedBroker(data / "broker.sqlite")
-        self._engine = FlowEngine(self.broker)
+        contacts = Contacts()
+        self._engine = FlowEngine(self.broker, contacts=contacts)
         checker = Checker(source=config.name, env=env, engine=self._engine)
         self._loader = Loader(config, last_good=data / "last-good.yaml", check=checker.check, wall=time.time)
         self._watch: asyncio.Task[None] | None = None
         self.journal = SqliteJournal(data / "journal.sqlite")
         self.supervisor = Supervisor(
-            registry_for(engine=self._engine, broker_service=self.broker, data=data), root=ROOT, journal=self.journal
+            registry_for(engine=self._engine, broker_service=self.broker, contacts=contacts, data=data),
+            root=ROOT,
+            journal=self.journal,
         )
         self.supervisor.listen(_log_transition)
         self._loader.load()

@@ -10,18 +10,18 @@ from setpoint.agent.environment import Windows
 from setpoint.control import ChildSpec, Registry
 from setpoint.flows import FlowEngine
 from setpoint.namespace import Broker
-from setpoint.services import HostReader
+from setpoint.services import Contacts, HostReader
 from setpoint.workers import bridge, broker, connection, container_monitor, flow
 
 ROOT = "agent"
 BROKER = f"{ROOT}/broker"
 
 
-def registry_for(*, engine: FlowEngine, broker_service: Broker, data: Path) -> Registry:
+def registry_for(*, engine: FlowEngine, broker_service: Broker, contacts: Contacts, data: Path) -> Registry:
     """All worker types, with what they depend on bound in."""
     registry = Registry()
     registry.add("bridge", bridge.Bridge)
-    registry.add("connection", connection.Connection)
+    registry.add("connection", lambda: connection.Connection(contacts))
     registry.add("flow", lambda: flow.Flow(engine))
     registry.add("broker", lambda: broker.Broker(broker_service))
     registry.add("container_monitor", lambda: container_monitor.ContainerMonitor(HostReader(data)))

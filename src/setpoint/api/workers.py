@@ -17,6 +17,7 @@ from starlette.responses import Response
 from setpoint.api.errors import Refusal
 from setpoint.api.shapes import Detail, Explained, Json, Move, Worker, move, rfc3339, ways, worker
 from setpoint.control import Supervisor, WorkerDetail
+from setpoint.control.views import view
 
 if TYPE_CHECKING:
     from setpoint.agent import Agent
@@ -32,7 +33,7 @@ def router(agent: Agent) -> APIRouter:
     @routes.get("/workers")
     async def list_workers() -> Response:
         """All workers, parents before children."""
-        return Json([worker(view) for view in agent.supervisor.workers()])
+        return Json([worker(each) for each in agent.supervisor.workers()])
 
     @routes.get("/workers/{path:path}")
     async def one_worker(path: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
@@ -64,7 +65,7 @@ def _found(supervisor: Supervisor, path: str) -> WorkerDetail:
     try:
         return supervisor.worker(path)
     except KeyError:
-        known = [view.path for view in supervisor.workers()]
+        known = [each.path for each in supervisor.workers()]
         raise Refusal(404, f"there is no worker {path[:_LONGEST_PATH]!r}", _nearest(path, known)) from None
 
 
@@ -110,10 +111,10 @@ def explained(supervisor: Supervisor, path: str) -> Explained:
 
 def _holding(supervisor: Supervisor, parent: WorkerDetail) -> list[Worker]:
     """The children that are not yet what their parent waits for: healthy while it is wanted, stopped while it is not."""
-    awaited = "stopped" if parent.desired in ("stopped", "removed") else "healthy"
-    views = {view.path: view for view in supervisor.workers()} if parent.children else {}
-    return [
-        worker(views[path])
-        for path in parent.children
-        if path in views and views[path].phase != awaited and views[path].desired != "stopped"
-    ]
+    table = supervisor.core.family.table
+    children = [view(table[path]) for path in parent.children if path in table]
+    if parent.desired in ("stopped", "removed"):
+        holding = [child for child in children if child.phase not in ("stopped", "")]
+    else:
+        holding = [child for child in children if child.phase != "healthy" and child.desired != "stopped"]
+    return [worker(child) for child in holding]

@@ -9,6 +9,7 @@ import typer
 
 from setpoint.cli.connect import Connection, JsonOption, UrlOption, in_url
 from setpoint.cli.output import STYLES, ago, clean, clock, console, duration, print_json, state_text
+from setpoint.cli.trouble import Trouble
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -39,13 +40,23 @@ def history(
 ) -> None:
     """Show the last transitions of a worker, oldest first."""
     agent = Connection(url)
-    moves = agent.get(f"/workers/{in_url(agent.worker_path(path))}/history", limit=limit)
+    moves = agent.get(f"/workers/{in_url(_path_with_past(agent, path))}/history", limit=limit)
     if json:
         print_json(moves)
         return
     out = console()
     for move in moves:
         out.print(_move(move))
+
+
+def _path_with_past(agent: Connection, path: str) -> str:
+    """The path that is meant; a whole path may also be that of a worker which has been removed since."""
+    try:
+        return agent.worker_path(path)
+    except Trouble:
+        if "/" not in path.strip("/"):
+            raise
+        return path.strip("/")
 
 
 def _explanation(found: dict[str, Any]) -> Iterator[Text | str]:

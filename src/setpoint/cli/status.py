@@ -130,11 +130,8 @@ def _table(workers: list[dict[str, Any]]) -> Table:
     table.add_column("reason", overflow="fold", ratio=1 if is_terminal() else None)
     names = tree_names([worker["path"] for worker in workers]) if is_terminal() else [w["path"] for w in workers]
     for name, worker in zip(names, workers, strict=True):
-        reason = clean(worker["reason"])
-        if worker["desired"] == "stopped" and worker["phase"] == "stopped":
-            reason = f"{reason} (as wanted)" if reason != "stopped" else "as wanted"
         state = state_text(worker["state"], worker["phase"])
-        table.add_row(clean(name), state, ago(worker["since"]), Text(reason))
+        table.add_row(clean(name), state, ago(worker["since"]), Text(clean(worker["reason"])))
     return table
 
 

@@ -108,6 +108,11 @@ def run(what: Run) -> int:
     except Trouble as trouble:
         tell(f"setpoint: {clean(trouble.error)}" + (f"\n  → {clean(trouble.remedy)}" if trouble.remedy else ""))
         return trouble.code
+    except Exception:  # a defect; threads that it leaves behind must not keep the process
+        import traceback
+
+        tell(traceback.format_exc())
+        return FAILED
 
 
 async def _keep(what: Run, stop: Stop) -> int:

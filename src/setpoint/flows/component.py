@@ -61,6 +61,8 @@ class Context(msgspec.Struct, frozen=True):
     """A number in [0, 1)."""
     failed: Callable[[str], None]
     """Counts a reading that failed while the connection held, with its reason."""
+    answered: Callable[[str, int], None]
+    """Says that the device at this host and port has just answered."""
 
 
 class Fields(BaseModel):

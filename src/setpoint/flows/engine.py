@@ -19,6 +19,7 @@ from setpoint.flows.config import FlowConfigError, FlowProblem
 from setpoint.flows.plan import FlowPlan, compile_flow
 from setpoint.flows.runner import Flow
 from setpoint.flows.status import FlowStatus
+from setpoint.services import Contacts
 
 if TYPE_CHECKING:
     from setpoint.namespace import Broker
@@ -40,15 +41,18 @@ class FlowEngine:
         clock: Callable[[], float] = time.time,
         now: Callable[[], float] | None = None,
         rng: random.Random | None = None,
+        contacts: Contacts | None = None,
     ) -> None:
         """`broker` is where `uns` outputs write; without one a flow with such an output is refused. It is the caller's to open and close.
 
         `clock` gives wall time in seconds (message timestamps); `now` monotonic time (default: the loop's); `rng` the jitter.
+        `contacts` is told of every device that answers a flow.
         """
         self._broker = broker
         self._clock = clock
         self._now = now or (lambda: asyncio.get_running_loop().time())
         self._rng = rng or random.Random()
+        self._contacts = contacts or Contacts()
         self._flows: dict[str, Flow] = {}
         self._watchers: dict[str, list[Watcher]] = {}
         self._news: dict[str, tuple[float, asyncio.Handle]] = {}
@@ -76,7 +80,16 @@ class FlowEngine:
             plan = self.compile(config)
             if old:
                 await old.stop(5.0)
-            context = Context(name, bridged_by, self._broker, self._clock, self._now, self._rng.random, _nowhere)
+            context = Context(
+                flow=name,
+                bridged_by=bridged_by,
+                broker=self._broker,
+                clock=self._clock,
+                now=self._now,
+                random=self._rng.random,
+                failed=_nowhere,
+                answered=lambda host, port: self._contacts.heard(host, port, self._now()),
+            )
             self._flows[name] = Flow(
                 name, plan, context=context, rng=self._rng, news=lambda delay: self._tell_later(name, delay)
             )

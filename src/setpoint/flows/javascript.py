@@ -145,7 +145,7 @@ class Script:
         if "out of memory" in first:
             self._context = self._run = None
             return f"the script took more than {self._ceiling // 1024} KiB of memory"
-        if first.endswith("null"):  # also what is left of an error when there is no memory for it
+        if f": {first}".endswith(": null"):  # also what is left of an error when there is no memory for it
             self._context = self._run = None
             return f"the script threw null, or took more than {self._ceiling // 1024} KiB of memory"
         return first

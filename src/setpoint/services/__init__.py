@@ -1,6 +1,7 @@
 """Clients of things outside: cheap and synchronous where they can be. They are not workers; workers call them."""
 
+from setpoint.services.contact import Contacts
 from setpoint.services.host import HostFigures, HostReader
 from setpoint.services.probe import Probe, probe_tcp
 
-__all__ = ["HostFigures", "HostReader", "Probe", "probe_tcp"]
+__all__ = ["Contacts", "HostFigures", "HostReader", "Probe", "probe_tcp"]

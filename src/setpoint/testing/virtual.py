@@ -41,7 +41,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
-        self._jumping.next_timer = lambda: self._scheduled[0].when()
+        self._jumping.next_timer = self._next_timer
+
+    def _next_timer(self) -> float:
+        return self._scheduled[0].when()
 
     def time(self) -> float:
         return self._jumping.now

@@ -1,7 +1,7 @@
 """The connection machine: can the device be reached, and is the way to it steady.
 
 Probes a TCP port at an interval. One look is enough to say up or down; a way that keeps changing between the two within the flaky window
-is *degraded*, until it has been steady for that window. So a single outage is down and up again, and a bad cable is degraded.
+is *degraded*, until it has been steady for that window. A device that answers a flow is not probed: the answer is the better proof. So a single outage is down and up again, and a bad cable is degraded.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.control import Observation, Snapshot, Worker, wanted
 from setpoint.machine import Phase, State, Verdict, guard
-from setpoint.services import probe_tcp
+from setpoint.services import Contacts, probe_tcp
 
+FRESH_INTERVALS = 1.5
+"""An answer that some flow got is as good as a probe for so many probe intervals."""
 CHANGES_OF_A_FLAKY_WAY = 4
 """So many changes between reachable and not, within the window, are flaky: two outages, each with its recovery."""
 
@@ -92,7 +94,8 @@ class Connection(Worker[ConnectionSpec, ConnectionSpec, ConnectionObserved]):
         stopping.to(stopped, on="stop_done"),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, contacts: Contacts) -> None:
+        self._contacts = contacts
         self._reachable: bool | None = None
         self._changes: deque[float] = deque(maxlen=1000)
 
@@ -103,10 +106,15 @@ class Connection(Worker[ConnectionSpec, ConnectionSpec, ConnectionObserved]):
         return spec
 
     async def collect_observed_state(self, desired: ConnectionSpec) -> ConnectionObserved:
-        """Probe once."""
+        """Probe once, unless the device has just answered a flow: that proves more, and spares the device a connection."""
         if desired.desired_state == "stopped":
             self._reachable = None
             return ConnectionObserved()
+        now = asyncio.get_running_loop().time()
+        if self._contacts.age(desired.target, desired.port, now) < FRESH_INTERVALS * desired.probe_interval_s:
+            changes = self._count_changes(True, desired.flaky_window_s)
+            detail = f"{desired.target}:{desired.port} answers the flow that reads it"
+            return ConnectionObserved(answer="open", detail=detail, changes=changes)
         probe = await probe_tcp(desired.target, desired.port, desired.probe_timeout_s)
         latency = None if probe.latency_ms is None else round(probe.latency_ms, 1)
         changes = self._count_changes(probe.answer == "open", desired.flaky_window_s)

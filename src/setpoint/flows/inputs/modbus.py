@@ -53,6 +53,7 @@ class Modbus:
         self._now = context.now
         self._random = context.random
         self._failed = context.failed
+        self._answered = context.answered
         self._client: AsyncModbusTcpClient | None = None
         self._lost: asyncio.Event | None = None
         self._due: float | None = None
@@ -129,6 +130,7 @@ class Modbus:
             if attempt:
                 await asyncio.sleep(self._fields.busyRetriesWait)
             answer = await self._send(request)
+            self._answered(*self._fields.endpoint)
             if not answer.isError():
                 values: list[Any] = answer.bits if request.register in ("coil", "discrete") else answer.registers
                 if len(values) >= request.size:

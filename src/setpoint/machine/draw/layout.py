@@ -302,13 +302,17 @@ def _wish(box: Box) -> tuple[float, float]:
 
 
 def _lanes(rows: list[list[Box]]) -> None:
-    """Long ways back run straight up, each in a lane of its own to the right of all else."""
+    """Long ways back run straight up, each in a lane of its own to the right of all else, the shorter ones further in."""
     right = max(box.x + box.width / 2 for row in rows for box in row if not _in_lane(box))
-    lanes: dict[int, float] = {}
-    for row in reversed(rows):
-        for box in filter(_in_lane, row):
-            first = next((lanes[id(other)] for other in (*box.above, *box.below) if id(other) in lanes), None)
-            lanes[id(box)] = box.x = right + 14 * (1 + len(set(lanes.values()))) if first is None else first
+    chains: dict[int, list[Box]] = {}
+    for box in (box for row in rows for box in row if _in_lane(box)):
+        chain = next((chains[id(upper)] for upper in box.above if id(upper) in chains), [])
+        chain.append(box)
+        chains[id(box)] = chain
+    lanes = sorted({id(chain): chain for chain in chains.values()}.values(), key=len)
+    for number, lane in enumerate(lanes, 1):
+        for box in lane:
+            box.x = right + 14 * number
 
 
 def _spread(row: list[Box], wishes: list[tuple[float, float]]) -> None:
