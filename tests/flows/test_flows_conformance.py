@@ -12,6 +12,7 @@ from setpoint.flows.component import Msg
 from setpoint.flows.inputs import INPUTS
 from setpoint.flows.outputs import OUTPUTS
 from setpoint.flows.processors import PROCESSORS
+from setpoint.namespace import Message
 from setpoint.namespace.embedded import EmbeddedBroker
 
 TAG = 'msg.meta.location_path = "acme"; msg.meta.data_contract = "_raw"; msg.meta.tag_name = "n"; return msg;'
@@ -66,13 +67,14 @@ def test_an_input_reads_and_can_connect_again(kind: str, tmp_path: Path) -> None
     (tmp_path / "in").write_text("x" * 1000 + "\n" + "y" * 70_000 + "\nz\n")
 
     async def scenario() -> None:
-        async with Plc() as plc:
+        async with Plc() as plc, EmbeddedBroker(tmp_path / "broker.sqlite") as broker:
             fields = working(INPUTS, kind, tmp_path, plc.url)
             if kind == "file":
                 fields["scanner"] = {"lines": {"max_buffer_size": 100_000}}
-            source = made(INPUTS, kind, fields)
+            source = made(INPUTS, kind, fields, broker=broker)
             found = []
             for _ in range(2):
+                await broker.publish([Message("umh.v1.acme._raw.x", b'{"timestamp_ms":1,"value":1}')])
                 await source.connect()
                 batch = await source.read()
                 assert all(

@@ -51,9 +51,11 @@ PLANT = Path(__file__).parents[2] / "examples" / "plant" / "plant.py"
 
 
 @contextmanager
-def running(*command: str) -> Iterator[subprocess.Popen[str]]:
+def running(*command: str, **env: str) -> Iterator[subprocess.Popen[str]]:
     """A process that is gone when the block is left, however it is left."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **env}
+    )
     try:
         yield process
     finally:
@@ -72,7 +74,7 @@ def plant() -> Iterator[int]:
 @contextmanager
 def agent(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     command = ("-m", "setpoint.cli.main", "up", str(folder / "config.yaml"), "--data", str(folder / "data"))
-    with running(sys.executable, *command, "--port", str(port)) as process:
+    with running(sys.executable, *command, "--port", str(port), XDG_RUNTIME_DIR=str(folder)) as process:
         yield process
 
 

@@ -74,3 +74,15 @@ def test_a_disk_that_cannot_be_written_keeps_the_history_in_memory_until_it_can(
     blocker.close()
     journal.close()
     assert [row.event for row in SqliteJournal(file).history("agent/a")] == ["e1"]
+
+
+def test_text_that_is_not_unicode_costs_nothing_but_itself(tmp_path: Path) -> None:
+    """A reason with a broken character, as from a file name, is kept with a `?` in its place, and what follows is kept too."""
+    journal = SqliteJournal(tmp_path / "j.sqlite")
+    journal.append(Transition("agent/a", 1.0, "e", "s", "t", "no such file: \udcff"))
+    journal.append(move(2))
+    journal.close()
+    assert [row.reason for row in SqliteJournal(tmp_path / "j.sqlite").history("agent/a")] == [
+        "no such file: ?",
+        "because",
+    ]

@@ -170,7 +170,7 @@ async def _something(client: Client) -> None:
 def _changes(agent: Agent, client: Client) -> bytes:
     paths, client.changed = client.changed, set()
     client.wake.clear()
-    table = agent.supervisor.core.family.table
+    table = agent.supervisor.records
     here = [worker(view(table[path])) for path in sorted(paths) if path in table]
     return encode({"workers": here, "removed": sorted(path for path in paths if path not in table)})
 

@@ -61,7 +61,7 @@ def summary(machine: Machine) -> dict[str, Any]:
 
 def _running(agent: Agent) -> dict[str, Machine]:
     """The machines of the workers there are, by name."""
-    workers = [record.worker for record in agent.supervisor.core.family.table.values()]
+    workers = [record.worker for record in agent.supervisor.records.values()]
     return {worker.machine.name: worker.machine for worker in workers if worker is not None}
 
 

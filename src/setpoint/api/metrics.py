@@ -75,7 +75,7 @@ async def read(agent: Agent) -> Figures:
             bool(record.stalled),
             now - record.sampled_at if record.has_observed else None,
         )
-        for record in agent.supervisor.core.family.table.values()
+        for record in agent.supervisor.records.values()
     ]
     return Figures(workers, stats, agent.config_status().ok, agent.ready()[0], __version__)
 

@@ -111,7 +111,7 @@ def explained(supervisor: Supervisor, path: str) -> Explained:
 
 def _holding(supervisor: Supervisor, parent: WorkerDetail) -> list[Worker]:
     """The children that are not yet what their parent waits for: healthy while it is wanted, stopped while it is not."""
-    table = supervisor.core.family.table
+    table = supervisor.records
     children = [view(table[path]) for path in parent.children if path in table]
     if parent.desired in ("stopped", "removed"):
         holding = [child for child in children if child.phase not in ("stopped", "")]

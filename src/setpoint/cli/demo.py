@@ -1,7 +1,8 @@
 """``setpoint demo``: a simulated plant on this machine, and an agent that reads it.
 
 The plant is a process of its own. It ends with this one, however this one ends: the kernel sends it a signal when its parent dies
-(PR_SET_PDEATHSIG of prctl(2)). The agent works on a copy of the example's config, so that it can be edited while it runs.
+(PR_SET_PDEATHSIG of prctl(2)). In a checkout the agent works on the example's config itself, to be edited while it runs, and keeps its
+state beside it, so that what was written is there at the next start. An installed demo works on a copy.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ def demo(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="Keep config and state in this directory. Default: a temporary one.", show_default=False
+            "--data",
+            help="Work on a copy of the example's config in this directory. "
+            "Default: the example itself in a checkout, else a temporary copy.",
+            show_default=False,
         ),
     ] = None,
     log_level: LevelOption = LogLevel.warning,
@@ -55,7 +59,7 @@ def demo(
 
     configure(level=log_level.value, format=log_format.value)
     examples = examples_folder()
-    with _folder(data) as folder, _plant(examples / PLANT):
+    with _folder(data, examples) as folder, _plant(examples / PLANT):
         config = folder / "config.yaml"
         if not config.exists():
             shutil.copyfile(examples / CONFIG, config)
@@ -75,9 +79,14 @@ def examples_folder() -> Path:
 
 
 @contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
+def _folder(given: Path | None, examples: Path) -> Iterator[Path]:
+    """The folder of the demo's config and state."""
     import tempfile
 
+    own = (examples / CONFIG).parent
+    if given is None and (examples.parent / "pyproject.toml").is_file() and os.access(own, os.W_OK):
+        yield own
+        return
     if given is None:
         with tempfile.TemporaryDirectory(prefix="setpoint-demo-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)

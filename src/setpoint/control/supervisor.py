@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -64,6 +65,11 @@ class Supervisor:
         self._ended = False
 
     # what people ask of it
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """All workers as the runtime knows them, by path. To be read, in the loop's thread; never to be changed."""
+        return MappingProxyType(self.core.family.table)
 
     def want(self, specs: Sequence[ChildSpec]) -> None:
         """Set the top of the tree: workers that are missing come, others change, those no longer named go. Returns at once.

@@ -61,10 +61,9 @@ class FlowEngine:
     def compile(self, config: Mapping[str, Any]) -> FlowPlan:
         """The checked flow with its machine (`FlowPlan.machine`), nothing opened. Raises `FlowConfigError` with all faults at once."""
         plan = compile_flow(config)
-        if self._broker is None and plan.config.output.kind == "uns":
-            raise FlowConfigError(
-                [FlowProblem(plan.config.output.path, "there is no broker to publish to", "give the engine one")]
-            )
+        ends = [end for end in (plan.config.input, plan.config.output) if end.kind == "uns"]
+        if ends and self._broker is None:
+            raise FlowConfigError([FlowProblem(end.path, "there is no broker", "give the engine one") for end in ends])
         return plan
 
     async def start(self, name: str, config: Mapping[str, Any], *, bridged_by: str = "") -> None:

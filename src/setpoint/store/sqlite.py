@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+import msgspec
 import structlog
 
 from setpoint.store.journal import MemoryJournal, Transition
@@ -107,7 +108,7 @@ class SqliteJournal:
             with connection:
                 connection.executemany(
                     "INSERT INTO transitions (path, at, event, source, target, reason) VALUES (?, ?, ?, ?, ?, ?)",
-                    [(row.path, row.at, row.event, row.source, row.target, row.reason) for row in rows],
+                    [tuple(map(_storable, msgspec.structs.astuple(row))) for row in rows],
                 )
         except sqlite3.Error as error:
             if not self.error:
@@ -122,6 +123,11 @@ class SqliteJournal:
             return False
         self.error = ""
         return True
+
+
+def _storable(value: str | float) -> str | float:
+    """Text that SQLite can keep: a broken character, as in a file name that is not Unicode, becomes `?`."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _connect(file: Path) -> sqlite3.Connection:

@@ -1,7 +1,8 @@
 """The connection machine: can the device be reached, and is the way to it steady.
 
 Probes a TCP port at an interval. One look is enough to say up or down; a way that keeps changing between the two within the flaky window
-is *degraded*, until it has been steady for that window. A device that answers a flow is not probed: the answer is the better proof. So a single outage is down and up again, and a bad cable is degraded.
+is *degraded*, until it has been steady for that window. So a single outage is down and up again, and a bad cable is degraded. A device
+that answers a flow is not probed: the answer is the better proof.
 """
 
 from __future__ import annotations

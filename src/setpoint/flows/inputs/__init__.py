@@ -8,10 +8,12 @@ from setpoint.flows.inputs.generate import Generate
 from setpoint.flows.inputs.modbus import Modbus
 from setpoint.flows.inputs.modbus_fields import ModbusFields
 from setpoint.flows.inputs.stdin import Stdin
+from setpoint.flows.inputs.uns import Uns
 
 INPUTS: dict[str, Kind[Input]] = {
     "file": Kind(File.Fields, File),
     "generate": Kind(Generate.Fields, Generate),
     "modbus": Kind(ModbusFields, Modbus),
     "stdin": Kind(Stdin.Fields, Stdin),
+    "uns": Kind(Uns.Fields, Uns),
 }
