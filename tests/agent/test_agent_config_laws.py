@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setpoint.agent.config import read_config
+from setpoint.agent.config.memo import Memo
 
 EXAMPLE = """\
 agent: {location: {0: acme}}
@@ -171,3 +172,48 @@ def test_a_file_full_of_mistakes_is_read_quickly(kind: str) -> None:
     begun = time.process_time()
     assert read_config("agent: {location: {0: acme}}\n" + MANY[kind]).errors
     assert time.process_time() - begun < 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    edits=st.lists(
+        st.tuples(st.integers(0, 5), st.sampled_from(["PORT", "IP", "name", "level", "key", "template"])), max_size=6
+    )
+)
+def test_reading_with_a_memory_gives_what_reading_without_gives(edits: list[tuple[int, str]]) -> None:
+    """After any series of edits, good and bad, the result is the same as that of a reader that never read before."""
+    memo = Memo()
+    lines = BRIDGES.splitlines()
+    for number, kind in edits:
+        at = [index for index, line in enumerate(lines) if kind in line]
+        if at:
+            line = at[number % len(at)]
+            lines[line] = lines[line] + "0" if number % 2 else lines[line].replace("1", "2")
+        text = "\n".join(lines)
+        assert read_config(text, memo=memo) == read_config(text)
+        assert read_config(text, memo=memo).nodes.keys() == read_config(text).nodes.keys()
+
+
+BRIDGES = """\
+agent: {location: {0: acme}}
+templates:
+  protocolConverter:
+    one:
+      connection: {nmap: {target: "{{ .IP }}", port: "{{ .PORT }}"}}
+      dataflowcomponent_read:
+        benthos:
+          input: {generate: {mapping: 'root.template = "{{ .location_path }}"'}}
+protocolConverter:
+  - name: bridge-1
+    desiredState: active
+    protocolConverterServiceConfig:
+      templateRef: one
+      location: {1: level-1}
+      variables: {IP: 10.0.0.1, PORT: "501"}
+  - name: bridge-21
+    desiredState: active
+    protocolConverterServiceConfig:
+      templateRef: one
+      location: {1: level-2}
+      variables: {IP: 10.0.0.2, PORT: "502"}
+"""

@@ -208,6 +208,6 @@ def test_a_large_machine_is_drawn_in_time() -> None:
         for step in (1, 7)
         if number != (number * step + 1) % 150
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     assert draw(Machine("large", states, dict.fromkeys(arcs)), "svg").startswith("<svg")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 20

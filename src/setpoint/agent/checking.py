@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from setpoint.agent.config import Configuration, Problem, read_config
+from setpoint.agent.config.memo import Memo
 from setpoint.agent.config.model import Part
 from setpoint.flows import FlowConfigError, FlowEngine
 
@@ -18,10 +19,11 @@ class Checker:
         self._env = env
         self._engine = engine
         self._good: dict[tuple[str, Part], Mapping[str, object]] = {}
+        self._memo = Memo()
 
     def check(self, text: str) -> Configuration:
         """What the text says. The result lists every problem; items with an error in a flow are not among its items."""
-        configuration = read_config(text, source=self._source, env=self._env)
+        configuration = read_config(text, source=self._source, env=self._env, memo=self._memo)
         found = list(self._flow_problems(configuration))
         if not found:
             return configuration

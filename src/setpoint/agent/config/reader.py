@@ -26,6 +26,7 @@ from setpoint.agent.config.bridges import (
 from setpoint.agent.config.compose import compose
 from setpoint.agent.config.fields import Fields, Place, Report
 from setpoint.agent.config.internal import read_internal
+from setpoint.agent.config.memo import Known, Memo, print_of
 from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Part, Problem
 from setpoint.agent.config.modelling import read_historian, read_modelling, read_stream_processors
 from setpoint.agent.config.node import Mapping, Node, Sequence, plain
@@ -37,10 +38,17 @@ _Item = TypeVar("_Item", Bridge, Flow)
 _NO_ENVIRONMENT: Final[MappingOf[str, str]] = {}
 
 
-def read_config(text: str, *, source: str = "config.yaml", env: MappingOf[str, str] = _NO_ENVIRONMENT) -> Configuration:
+def read_config(
+    text: str,
+    *,
+    source: str = "config.yaml",
+    env: MappingOf[str, str] = _NO_ENVIRONMENT,
+    memo: Memo | None = None,
+) -> Configuration:
     """Everything the config file `text` says, with the environment `env` taken into account.
 
-    Never raises. `source` is the name of the file in messages. Format: the ``config.yaml`` of UMH Core 0.44. Environment: LOCATION_0 to
+    Never raises. A `memo` that is given to every reading of the same file makes an edit cost what it changed; the result is the same.
+    `source` is the name of the file in messages. Format: the ``config.yaml`` of UMH Core 0.44. Environment: LOCATION_0 to
     LOCATION_6 (the agent's location), NODE_NAME (part of the id of a bridge), BRIDGE_IDLE_WINDOW (seconds).
     """
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
@@ -50,11 +58,12 @@ def read_config(text: str, *, source: str = "config.yaml", env: MappingOf[str, s
     if not isinstance(root, Mapping) or not root.items:
         _report_unusable(root, faults, report)
         return Configuration(digest, problems=_problems(report), usable=False, source=source)
-    return _Reader(root, report, env).read(digest)
+    return _Reader(root, report, env, memo or Memo()).read(digest)
 
 
 class _Reader:
-    def __init__(self, root: Mapping, report: Report, env: MappingOf[str, str]) -> None:
+    def __init__(self, root: Mapping, report: Report, env: MappingOf[str, str], memo: Memo) -> None:
+        self.memo = memo
         self.root = Fields(root, Place(report))
         self.report = report
         self.env = env
@@ -73,6 +82,10 @@ class _Reader:
                 read_historian(root),
             )
             read_templates(templates, around)
+            self.memo.begin(
+                (around.location, around.location_known, around.node_name, around.idle_window, around.historian)
+                + (print_of(templates.node) if templates.node else ())
+            )
             bridges = self._bridges(around)
             flows = self._flows()
             read_stream_processors(root, templates)
@@ -118,11 +131,28 @@ class _Reader:
                 if NAME.fullmatch(name) and other != name:
                     hint = "rename one of them so that they differ in more than '-' and '_'"
                     item.place.at("name").error(item.mark_of("name"), f"{name!r} and {other!r} get the same id", hint)
-                found.add(read_bridge(item, around, self.nodes))
+                found.add(self._bridge(node, item, around))
+        self.memo.end()
         if not around.location_known and self.root.has("protocolConverter"):
             message = "no bridge is used while the agent's location has an error: its topics would be wrong"
             self.root.place.at("protocolConverter").error(self.root.mark_of("protocolConverter"), message)
         return self._settled(found)
+
+    def _bridge(self, node: Node, item: Fields, around: Surroundings) -> Bridge | None:
+        """One bridge: as it read before where nothing about it changed."""
+        name, part = item.place.item or "", print_of(node)
+        known = None if node.flawed else self.memo.recall(name, part)
+        if known is None:
+            remarks, values, nodes = len(self.report.problems), around.values, dict[tuple[Part, str], Node]()
+            bridge = read_bridge(item, around, nodes)
+            self.nodes |= nodes
+            if bridge is not None and len(self.report.problems) == remarks and not node.flawed:
+                self.memo.keep(name, Known(part, bridge, nodes, values - around.values))
+            return bridge
+        item.all()  # every key was asked for when it was read
+        around.values -= known.values
+        self.nodes |= known.nodes
+        return known.bridge
 
     def _flows(self) -> tuple[Flow, ...]:
         found = _Found[Flow](self.report)
