@@ -1,4 +1,5 @@
-"""What embedded bridges cost: memory and processor of the whole agent process, for 1, 100 and 1,000 bridges at one value a second each.
+"""What embedded bridges cost: memory and processor of the whole agent process, for 1, 100 and 1,000 bridges at one value a second each
+(or `--values`).
 
 Each size runs `setpoint up` in a process of its own against a real Modbus TCP server in another. After `--settle` seconds the agent's
 processor time, memory and written messages are taken over `--seconds` seconds. Reported: bridges active at the end, messages a second,
@@ -35,11 +36,11 @@ def written(url: str) -> int:
     return sum(int(str(topic["count"])) for topic in api(url, "topics?limit=100000"))
 
 
-def measure(bridges: int, port: int, settle: float, seconds: float) -> Figures:
+def measure(bridges: int, port: int, *, values: int, settle: float, seconds: float) -> Figures:
     """Run one size."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
-        file.write_text(config(bridges, port))
+        file.write_text(config(bridges, port, values=values))
         own_port = 18080
         command = [sys.executable, "-m", "setpoint.cli.main", "up", str(file), "--data", f"{folder}/data"]
         agent = subprocess.Popen([*command, "--port", str(own_port), "--log-level", "error"], stdout=subprocess.DEVNULL)
@@ -73,6 +74,7 @@ def measure(bridges: int, port: int, settle: float, seconds: float) -> Figures:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1,100,1000")
+    parser.add_argument("--values", type=int, default=1, help="values of each bridge, read once a second (at most 100)")
     parser.add_argument("--settle", type=float, default=30.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--json", action="store_true")
@@ -80,7 +82,7 @@ def main() -> None:
     rows = []
     with modbus_server() as port:
         for size in (int(text) for text in options.sizes.split(",")):
-            row = measure(size, port, options.settle, options.seconds)
+            row = measure(size, port, values=options.values, settle=options.settle, seconds=options.seconds)
             if rows:
                 more = row["bridges"] - rows[0]["bridges"]
                 row["mb_per_bridge"] = round((row["pss_mb"] - rows[0]["pss_mb"]) / more, 3)

@@ -1,4 +1,4 @@
-"""Config files of any size for the benchmarks: many bridges from one template, each with one value a second."""
+"""Config files of any size for the benchmarks: many bridges from one template, each read once a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ templates:
               slaveIDs: [1]
               timeBetweenReads: "1s"
               addresses:
-                - {name: temperature, register: holding, address: 0, type: INT16}
+                ADDRESSES
           pipeline:
             processors:
               - tag_processor:
@@ -39,7 +39,11 @@ _BRIDGE = """\
 """
 
 
-def config(bridges: int, port: int, *, moved: dict[int, int] | None = None, desired: str = "active") -> str:
-    """A file with so many bridges to the Modbus server at `port`; `moved` gives single ones another port."""
+def config(
+    bridges: int, port: int, *, moved: dict[int, int] | None = None, desired: str = "active", values: int = 1
+) -> str:
+    """A file with so many bridges to the Modbus server at `port`, each with `values` values; `moved` gives single ones another port."""
     ports = moved or {}
-    return _HEAD + "".join(_BRIDGE.format(n=n, port=ports.get(n, port), desired=desired) for n in range(bridges))
+    names = [f"- {{name: value-{n}, register: holding, address: {n}, type: INT16}}" for n in range(values)]
+    head = _HEAD.replace("ADDRESSES", f"\n{' ' * 16}".join(names))
+    return head + "".join(_BRIDGE.format(n=n, port=ports.get(n, port), desired=desired) for n in range(bridges))

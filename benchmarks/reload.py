@@ -24,6 +24,7 @@ from configs import config
 from modbus_server import modbus_server
 
 from setpoint.agent import Agent
+from setpoint.cli.memory import settle
 
 
 async def measure(bridges: int, edits: int, *, active: bool, port: int) -> list[float]:
@@ -37,7 +38,7 @@ async def measure(bridges: int, edits: int, *, active: bool, port: int) -> list[
         await agent.supervisor.until(
             lambda s: s.core.fact(f"agent/bridges/machine-{bridges - 1}").state != "missing", 30
         )
-        await asyncio.sleep(15 if active else 3)
+        await settle(15.0 if active else 3.0)  # as `setpoint up` does
         took = []
         for edit in range(edits):
             number = edit % bridges

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from setpoint.cli.connect import RunningAgent, forget_running, note_running
+from setpoint.cli.memory import settle
 from setpoint.cli.output import clean
 from setpoint.cli.stopping import Stop, leave, tell
 from setpoint.cli.trouble import FAILED, Trouble
@@ -116,6 +117,8 @@ def run(what: Run) -> int:
 
 
 async def _keep(what: Run, stop: Stop) -> int:
+    import asyncio
+
     from setpoint.api.server import Server, url_of
 
     agent = _agent(what)
@@ -123,6 +126,7 @@ async def _keep(what: Run, stop: Stop) -> int:
     server = Server(_app(agent, what.host), listener)
     url = url_of(listener)
     await agent.start()
+    settling = asyncio.create_task(settle())
     serving = server.begin()
     note = note_running(RunningAgent(url, os.getpid(), str(what.config)), os.environ)
     _announce(what, url)
@@ -130,6 +134,7 @@ async def _keep(what: Run, stop: Stop) -> int:
         await _until_told(stop, serving)
         left = await agent.stop()
     finally:
+        settling.cancel()
         if note is not None:
             forget_running(note, os.getpid())
     await server.end()
