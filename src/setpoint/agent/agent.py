@@ -112,12 +112,19 @@ class Agent:
 
     async def _follow_file(self) -> None:
         async for _ in changes_of(self.file):
-            before = self._loader.status
-            if await asyncio.to_thread(self._loader.load):  # a large file shall not hold up the flows
-                self._apply()
-            elif self._loader.status is not before and not self._loader.status.ok:
-                for problem in self._loader.status.problems:
-                    log.error("config not applied; what runs is left as it is", problem=problem.text)
+            try:
+                await self._look_at_file()
+            except Exception as error:  # a defect in reading one text must not end the reading of the next
+                self._loader.refuse(f"the file could not be read: {type(error).__name__}: {error}")
+                log.exception("config not applied; what runs is left as it is")
+
+    async def _look_at_file(self) -> None:
+        before = self._loader.status
+        if await asyncio.to_thread(self._loader.load):  # a large file shall not hold up the flows
+            self._apply()
+        elif self._loader.status is not before and not self._loader.status.ok:
+            for problem in self._loader.status.problems:
+                log.error("config not applied; what runs is left as it is", problem=problem.text)
 
 
 def _log_transition(record: object, transition: Transition | None) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from setpoint.workers.broker import IDLE_WINDOW as BROKER_IDLE_WINDOW
 from setpoint.workers.container_monitor import ContainerMonitorSpec
-from setpoint.workers.flow import IDLE_WINDOW
 
 
 class BadEnvironment(ValueError):
@@ -16,21 +15,19 @@ class BadEnvironment(ValueError):
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows in seconds, and the limits of the container monitor."""
+    """Windows in seconds, and the limits of the container monitor. The idle window of flows is read with the config."""
 
-    flow_idle_s: float = IDLE_WINDOW.default
     broker_idle_s: float = BROKER_IDLE_WINDOW.default
     container: ContainerMonitorSpec = field(default_factory=ContainerMonitorSpec)
 
 
 def windows_of(env: Mapping[str, str]) -> Windows:
-    """Read BRIDGE_IDLE_WINDOW, REDPANDA_IDLE_WINDOW (seconds) and CONTAINER_CPU_LIMIT, CONTAINER_RAM_LIMIT, CONTAINER_DISK_LIMIT (percent).
+    """Read REDPANDA_IDLE_WINDOW (seconds) and CONTAINER_CPU_LIMIT, CONTAINER_RAM_LIMIT, CONTAINER_DISK_LIMIT (percent).
 
     Raises `BadEnvironment` that names the variable.
     """
     plain = ContainerMonitorSpec()
     return Windows(
-        flow_idle_s=_number(env, "BRIDGE_IDLE_WINDOW", IDLE_WINDOW.default, most=86_400),
         broker_idle_s=_number(env, "REDPANDA_IDLE_WINDOW", BROKER_IDLE_WINDOW.default, most=86_400),
         container=ContainerMonitorSpec(
             cpu_limit_percent=_number(env, "CONTAINER_CPU_LIMIT", plain.cpu_limit_percent, most=100),

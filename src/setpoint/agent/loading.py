@@ -69,7 +69,7 @@ class Loader:
             return False
         self._text = text
         if text is None:
-            self._report([Problem(trouble, 1, 1, hint="what runs is left as it is", source=self.file.name)], digest="")
+            self.refuse(trouble)
             return self._fall_back(None) if self.in_force is None else False
         configuration = self._check(text)
         if configuration.errors:
@@ -77,6 +77,10 @@ class Loader:
             return self._fall_back(configuration) if self.in_force is None else False
         self._keep(text)
         return self._apply(configuration, "this file", list(configuration.problems), configuration.digest)
+
+    def refuse(self, trouble: str) -> None:
+        """The file as a whole cannot be used, and why."""
+        self._report([Problem(trouble, 1, 1, hint="what runs is left as it is", source=self.file.name)], digest="")
 
     def _read(self) -> tuple[str | None, str]:
         try:

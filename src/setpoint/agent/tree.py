@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from setpoint.agent.config import Bridge, Configuration, Flow
@@ -39,10 +38,7 @@ def tree_of(configuration: Configuration, windows: Windows) -> list[ChildSpec]:
             ChildSpec(f"bridges/{item.name}", "bridge", _bridge(item), reads={bridge.BROKER: BROKER}, needs=(BROKER,))
             for item in configuration.bridges
         ),
-        *(
-            ChildSpec(f"flows/{item.name}", "flow", _flow(item, windows), needs=(BROKER,))
-            for item in configuration.flows
-        ),
+        *(ChildSpec(f"flows/{item.name}", "flow", _flow(item), needs=(BROKER,)) for item in configuration.flows),
     ]
 
 
@@ -60,6 +56,5 @@ def _bridge(item: Bridge) -> bridge.BridgeSpec:
     )
 
 
-def _flow(item: Flow, windows: Windows) -> flow.FlowSpec:
-    config: Mapping[str, object] = item.flow
-    return flow.FlowSpec(config=config, desired_state=item.desired_state, idle_window_s=windows.flow_idle_s)
+def _flow(item: Flow) -> flow.FlowSpec:
+    return flow.FlowSpec(config=item.flow, desired_state=item.desired_state, idle_window_s=item.idle_window)

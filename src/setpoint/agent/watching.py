@@ -16,11 +16,12 @@ SLOW_LOOK_S = 5.0
 
 
 async def changes_of(file: Path) -> AsyncIterator[None]:
-    """Yield whenever the file may have changed. Ends only by cancellation."""
+    """Yield whenever the file may have changed, and once at the beginning. Ends only by cancellation."""
     hint = asyncio.Event()
     watch = asyncio.create_task(_watch(file, hint))
     known = _stamp(file)
     try:
+        yield  # it may have changed between the caller's first look and this watch
         while True:
             told = True
             try:

@@ -101,6 +101,8 @@ class Flow:
     flow: Mapping[str, Any]
     desired_state: DesiredState = "active"
     debug_level: bool = False
+    idle_window: float = IDLE_WINDOW
+    """Seconds without a message after which it counts as idle."""
     line: int = field(default=0, compare=False)
 
 

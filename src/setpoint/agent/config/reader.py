@@ -87,7 +87,7 @@ class _Reader:
                 + (print_of(templates.node) if templates.node else ())
             )
             bridges = self._bridges(around)
-            flows = self._flows()
+            flows = self._flows(around.idle_window)
             read_stream_processors(root, templates)
             read_modelling(root)
             broker = self._broker()
@@ -154,18 +154,18 @@ class _Reader:
         self.nodes |= known.nodes
         return known.bridge
 
-    def _flows(self) -> tuple[Flow, ...]:
+    def _flows(self, idle_window: float) -> tuple[Flow, ...]:
         found = _Found[Flow](self.report)
         for node, place in self.root.sequence("dataFlow"):
             with found.item(node, place, what="a flow: name, desiredState and so on") as item:
-                found.add(self._flow(item))
+                found.add(self._flow(item, idle_window))
         return self._settled(found)
 
     def _settled(self, found: _Found[_Item]) -> tuple[_Item, ...]:
         self.rejected |= found.rejected
         return found.sound()
 
-    def _flow(self, item: Fields) -> Flow | None:
+    def _flow(self, item: Fields, idle_window: float) -> Flow | None:
         name, wanted, debug = name_of(item), desired(item), item.boolean("debug_level")
         with item.fields("dataFlowComponentConfig", required="benthos: {input, pipeline, output}") as service:
             debug = service.boolean("debug_level") or debug
@@ -173,7 +173,7 @@ class _Reader:
             if flow is None:
                 return None
             self.nodes["flow", name] = flow
-            return Flow(name, plain(flow), wanted, debug, line=item.mark[0])
+            return Flow(name, plain(flow), wanted, debug, idle_window, line=item.mark[0])
 
 
 class _Found(Generic[_Item]):
