@@ -17,6 +17,7 @@ from setpoint.control.family import Family
 from setpoint.control.intent import stopped_version, wants_stop
 from setpoint.control.limits import Limits
 from setpoint.control.observing import Observing, Outcome
+from setpoint.control.operator import Operator, Verb
 from setpoint.control.record import Record
 from setpoint.control.registry import Registry
 from setpoint.control.snapshot import Fact, Facts, Observation, Snapshot
@@ -38,6 +39,7 @@ class Core:
         self.family = Family(self.agenda, root)
         self._observing = Observing(self.agenda)
         self._acting = Acting(self.agenda, self._observing)
+        self._operator = Operator(self.agenda, self._observing)
         self._listeners: list[Listener] = []
         self.context: Callable[[Record], Context] = lambda record: Context(
             record.path, lambda value: None, lambda: None
@@ -76,6 +78,14 @@ class Core:
         """An action asked for by an `Act` effect ended."""
         if record := self.family.table.get(path):
             self._acting.ended(record, token, outcome)
+
+    def tell(self, path: str, verb: Verb, *, why: str, state: str = "") -> None:
+        """An operator's verb. Raises `KeyError` when there is no such worker, `NotPossible` when it cannot be done."""
+        record = self.family.table[path]
+        self._operator.tell(record, verb, state)
+        self._tell(
+            record, Transition(path, self.agenda.wall, f"operator_{verb}", record.state, state or record.state, why)
+        )
 
     def shut_down(self) -> None:
         """Tell every worker to stop, those that others need when the others have."""
@@ -149,6 +159,8 @@ class Core:
             not (self.agenda.shutting_down and not self.family.still_needed(record))
             and not record.removing
             and record.enabled
+            and not record.disabled
+            and not record.restarting
             and (record.parent is None or record.parent.wanted)
             and not wants_stop(record.desired)
         )
@@ -169,6 +181,9 @@ class Core:
             self._bring_to_life(record)
         if record.alive:
             self._step(record)
+            if record.restarting and record.at_rest and not record.wanted:
+                record.restarting = False
+                self.agenda.mark(record)
             if record.children_due and not record.removing:
                 assert record.worker is not None
                 self.family.want(record, record.worker.children(record.desired, record.state))
@@ -214,7 +229,10 @@ class Core:
     def _step(self, record: Record) -> None:
         """Decide until it stays; then act, and note when time alone could change the decision."""
         assert record.worker is not None
-        if record.stale and record.wanted:
+        if record.forced:
+            forced, record.forced = record.forced, ""
+            self._move(record, "forced", forced, "forced by the operator")
+        if self._is_paused(record) or (record.stale and record.wanted):
             record.acts = False
             return
         for _ in range(self.limits.moves_at_once):
@@ -230,6 +248,10 @@ class Core:
                 return
             self._move(record, decision.arc.event, decision.state, decision.reason)
         self.agenda.at(self.agenda.now + self.limits.retry_first, Timer.LOOK, record)
+
+    def _is_paused(self, record: Record) -> bool:
+        """Paused by an operator, which does not hold up a removal or the end of the agent."""
+        return record.paused and not record.removing and not self.agenda.shutting_down
 
     def _not_stopped_yet(self, record: Record) -> Decision:
         """It looks stopped, but by news from before its last action: what is still starting would be left behind."""
@@ -256,6 +278,7 @@ class Core:
         record.position = Position(target, self.agenda.now)
         record.since, record.reason = self.agenda.wall, reason
         record.transitions += 1
+        record.retry = False
         record.children_due = True
         record.action_failures, record.action_error, record.action_retry_at = 0, "", float("-inf")
         self._tell(record, Transition(record.path, self.agenda.wall, event, source, target, reason))
@@ -291,7 +314,15 @@ class Core:
             record.peers = Facts(record.reads, self.fact)
         desired = record.desired if record.wanted else stopped_version(record.desired)
         return Snapshot(
-            record.path, desired, record.observed, record.state, record.wanted, record.error, record.facts, record.peers
+            record.path,
+            desired,
+            record.observed,
+            record.state,
+            record.wanted,
+            record.error,
+            record.facts,
+            record.peers,
+            record.retry,
         )
 
     def fact(self, path: str) -> Fact:

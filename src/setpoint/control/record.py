@@ -52,6 +52,11 @@ class Record:
     removing: bool = False
     stops_after: frozenset[str] = frozenset()  # at shutdown: the workers that need it
     wanted: bool = True
+    paused: bool = False  # by the operator, as are the next four
+    disabled: bool = False
+    restarting: bool = False
+    retry: bool = False
+    forced: str = ""
     children: dict[str, str] = field(default_factory=dict)
     children_due: bool = True
 
@@ -111,6 +116,8 @@ class Record:
             return f"circuit open: {self.hung_reason}"
         if self.spec_error:
             return f"config error: {self.spec_error}"
+        if self.paused:
+            return "paused by the operator"
         if self.stale:
             return f"stale: {self.error or 'no fresh observation'}"
         if self.alive and self.phase is Phase.FAILED:

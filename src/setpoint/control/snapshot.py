@@ -78,7 +78,11 @@ class Facts(Mapping[str, Fact]):
 
 
 class Snapshot(NamedTuple, Generic[DesiredT, ObservedT]):
-    """All that a decision may depend on. `wanted` is False once the worker is told to stop, by its user, its parent or the agent."""
+    """All that a decision may depend on.
+
+    `wanted` is False once the worker is told to stop, by its user, its parent, an operator or the agent. `retry` is True from an operator's
+    retry until the next move.
+    """
 
     path: str
     desired: DesiredT
@@ -88,6 +92,13 @@ class Snapshot(NamedTuple, Generic[DesiredT, ObservedT]):
     error: str  # why the latest observation failed; "" when it did not
     children: Facts
     peers: Facts
+    retry: bool = False
+
+
+@guard
+def retry_asked(snapshot: Snapshot[Any, Any]) -> bool:
+    "an operator asked to try again"
+    return snapshot.retry
 
 
 @guard(wanted=True)

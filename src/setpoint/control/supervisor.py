@@ -19,6 +19,7 @@ from setpoint.control.agenda import Abandon, Act, Close, Effect, Observe
 from setpoint.control.core import Core, Listener
 from setpoint.control.limits import Limits
 from setpoint.control.observing import Outcome
+from setpoint.control.operator import Verb
 from setpoint.control.record import Record
 from setpoint.control.registry import Registry
 from setpoint.control.snapshot import Observation
@@ -96,6 +97,15 @@ class Supervisor:
         if record.worker is None or not record.alive:
             raise KeyError(path)
         return explain(record.worker.machine, record.position, self.core.snapshot(record), self._loop.time())
+
+    def tell(self, path: str, verb: Verb, *, why: str, state: str = "") -> None:
+        """Carry out an operator's verb (see `setpoint.control.operator`); `why` goes into the worker's history, `state` is for `force`.
+
+        Raises `KeyError` when there is no worker at that path, `NotPossible` when it cannot be done as things are.
+        """
+        self._tell_time()
+        self.core.tell(path, verb, why=why, state=state)
+        self._kick()
 
     def listen(self, listener: Listener) -> None:
         """Be told of every transition and change of reason, in the loop's thread. Must return at once."""

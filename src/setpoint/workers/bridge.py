@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from setpoint.control import ChildSpec, Fact, Observation, Snapshot, Worker, wanted
+from setpoint.control import ChildSpec, Fact, Observation, Snapshot, Worker, retry_asked, wanted
 from setpoint.machine import Phase, State, Verdict, guard, held
 from setpoint.workers.connection import ConnectionSpec
 from setpoint.workers.flow import FlowSpec
@@ -187,8 +187,8 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, Nothing]):
         starting_dfc.to(starting_failed_dfc, on="start_failed_dfc", when=flow_failed),
         starting_dfc.to(idle, on="start_dfc_up", when=flows_healthy),
         starting_failed_dfc_missing.to(starting_connection, on="start_retry", when=~no_flows),
-        # Left by an edit of the flow only: a config error is as lasting as the config.
-        starting_failed_dfc.to(starting_connection, on="start_retry", when=~flow_failed),
+        # Left by an operator's retry or an edit of the flow only: a config error is as lasting as the config.
+        starting_failed_dfc.to(starting_connection, on="start_retry", when=~flow_failed | retry_asked),
         _running.to(degraded_connection, on="connection_unhealthy", when=~connection_up),
         _running.to(degraded_redpanda, on="redpanda_degraded", when=connection_up & ~redpanda_healthy),
         _running.to(degraded_dfc, on="dfc_degraded", when=connection_up & redpanda_healthy & ~flows_healthy),
