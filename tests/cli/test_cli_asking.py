@@ -283,3 +283,23 @@ def test_a_moment_that_is_none_has_no_age() -> None:
     """Rubbish instead of a time is nothing rather than an error."""
     assert ago("soon") == ""
     assert ago("") == ""
+
+
+def test_a_worker_can_be_paused_and_resumed_with_who_and_why(healthy: Running, capsys: Capsys) -> None:
+    """The verb is obeyed at once; the history has the reason and the user."""
+    ran = run_cli(capsys, "pause", "press-2", "--reason", "cleaning", "--url", healthy.url)
+    assert (ran.code, ran.out) == (0, "agent/press-2: pause\n")
+    assert "paused by the operator" in run_cli(capsys, "explain", "press-2", "--url", healthy.url).out
+    run_cli(capsys, "resume", "press-2", "--url", healthy.url)
+    history = json.loads(run_cli(capsys, "history", "press-2", "--json", "--url", healthy.url).out)
+    told = [move["reason"] for move in history if move["event"].startswith("operator_")]
+    assert told[0].startswith("cleaning (")
+    assert told[1].startswith("by ")
+
+
+def test_a_forced_state_needs_a_reason_and_an_existing_state(healthy: Running, capsys: Capsys) -> None:
+    """Without a reason it is wrong usage; a state that is not there is refused with the nearest name."""
+    assert run_cli(capsys, "force", "press-2", "slack", "--url", healthy.url).code == 2
+    refused = run_cli(capsys, "force", "press-2", "slak", "--reason", "x", "--url", healthy.url)
+    assert refused.code == 1
+    assert "did you mean 'slack'" in refused.err

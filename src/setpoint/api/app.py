@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
-from setpoint.api import errors, machines, metrics, namespace, workers
+from setpoint.api import errors, machines, metrics, namespace, operator, workers
 from setpoint.api.access import Access
 from setpoint.api.events import Changes
 from setpoint.api.shapes import Failure, Json, config
@@ -41,6 +41,7 @@ def build(agent: Agent, *, host: str) -> FastAPI:
         _config(agent),
         _events(changes),
         workers.router(agent),
+        operator.router(agent),
         namespace.router(agent),
         machines.router(agent),
     ):

@@ -45,7 +45,7 @@ def router(agent: Agent) -> APIRouter:
             case "history":
                 return Json(history(agent.supervisor, path, limit))
             case _:
-                return Json(detail(_found(agent.supervisor, path)))
+                return Json(detail(found_worker(agent.supervisor, path)))
 
     return routes
 
@@ -61,7 +61,7 @@ def _split(supervisor: Supervisor, path: str) -> tuple[str, str]:
     return path, ""
 
 
-def _found(supervisor: Supervisor, path: str) -> WorkerDetail:
+def found_worker(supervisor: Supervisor, path: str) -> WorkerDetail:
     try:
         return supervisor.worker(path)
     except KeyError:
@@ -89,13 +89,13 @@ def history(supervisor: Supervisor, path: str, limit: int) -> list[Move]:
     """The last transitions, oldest first; also of a worker that has been removed. Raises `Refusal` (404) when nothing is known of it."""
     past = supervisor.journal.history(path, limit)
     if not past:
-        _found(supervisor, path)
+        found_worker(supervisor, path)
     return [move(transition) for transition in past]
 
 
 def explained(supervisor: Supervisor, path: str) -> Explained:
     """Why a worker is where it is. Raises `Refusal` (404) when there is none at that path."""
-    found = _found(supervisor, path)
+    found = found_worker(supervisor, path)
     past = [move(each) for each in supervisor.journal.history(path, LAST_MOVES)]
     answer = Explained(detail(found), [], found.state, found.acting, None, _holding(supervisor, found), past)
     try:

@@ -130,7 +130,13 @@ class Connection:
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """The answer to a question, decoded."""
-        answer = self._ask(path, parameters)
+        return self._decoded(self._ask("GET", path, params=dict(parameters)))
+
+    def post(self, path: str, **order: str) -> Any:
+        """The answer to an order, decoded."""
+        return self._decoded(self._ask("POST", path, json=order))
+
+    def _decoded(self, answer: httpx.Response) -> Any:
         try:
             data = answer.json()
         except ValueError:
@@ -142,11 +148,11 @@ class Connection:
             raise Trouble(f"what answers at {self.url} is not a Setpoint agent", "say where it is with --url")
         raise Trouble(str(error), str(data.get("hint", "")))
 
-    def _ask(self, path: str, parameters: Mapping[str, str | int]) -> httpx.Response:
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         import httpx
 
         try:
-            return self._client.get(path, params=dict(parameters))
+            return self._client.request(method, path, **content)
         except httpx.TimeoutException:
             raise Trouble(f"the agent at {self.url} did not answer within {TIMEOUT:g} s", "see its log") from None
         except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):

@@ -17,6 +17,7 @@ from setpoint.cli.check import check
 from setpoint.cli.demo import demo
 from setpoint.cli.explain import explain, history
 from setpoint.cli.machines import draw, machines
+from setpoint.cli.operate import disable, enable, force, pause, restart, resume, retry
 from setpoint.cli.status import status
 from setpoint.cli.topics import topics
 from setpoint.cli.trouble import Trouble
@@ -33,6 +34,8 @@ app = typer.Typer(
 
 for command in (up, demo, status, explain, history, topics, check, machines, draw):
     app.command()(command)
+for verb in (pause, resume, disable, enable, restart, retry, force):
+    app.command()(verb)
 
 
 @app.command()
