@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from setpoint.api.errors import in_time
-from setpoint.control.views import phase_text
+from setpoint.control.tally import Lag, Tally
+from setpoint.control.views import phase_text, tally_of
 from setpoint.namespace import BrokerStats
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class WorkerFigures(msgspec.Struct, frozen=True):
     state: str
     phase: str
     transitions: int
+    tally: Tally
     stalled: bool
     age: float | None
 
@@ -41,6 +43,7 @@ class Figures(msgspec.Struct, frozen=True):
     """All figures at one moment."""
 
     workers: list[WorkerFigures]
+    lag: Lag
     broker: BrokerStats
     config_ok: bool
     ready: bool
@@ -49,6 +52,8 @@ class Figures(msgspec.Struct, frozen=True):
     def collect(self) -> Iterator[Metric]:
         """The figures as Prometheus metrics; called by its registry."""
         yield from _worker_metrics(self.workers)
+        yield from _tally_metrics(self.workers)
+        yield _lag_metric(self.lag)
         yield from _broker_metrics(self.broker)
         yield from _agent_metrics(self)
 
@@ -72,12 +77,13 @@ async def read(agent: Agent) -> Figures:
             record.state,
             phase_text(record),
             record.transitions,
+            tally_of(record, now),
             bool(record.stalled),
             now - record.sampled_at if record.has_observed else None,
         )
         for record in agent.supervisor.records.values()
     ]
-    return Figures(workers, stats, agent.config_status().ok, agent.ready()[0], __version__)
+    return Figures(workers, agent.supervisor.core.lag, stats, agent.config_status().ok, agent.ready()[0], __version__)
 
 
 def _written(figures: Figures) -> bytes:
@@ -114,6 +120,46 @@ def _worker_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:
         if worker.age is not None:
             age.add_metric(name, worker.age)
     yield from (state, phase, stalled, moves, age)
+
+
+def _tally_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import CounterMetricFamily
+
+    who = ["path", "type"]
+
+    def counter(name: str, meaning: str, *labels: str) -> CounterMetricFamily:
+        return CounterMetricFamily(f"setpoint_worker_{name}", meaning, labels=[*who, *labels])
+
+    inside = counter("state_seconds", "Seconds spent in a state since the agent started.", "state")
+    looks = counter("observations", "Observations that ended, well or not.")
+    failed_looks = counter("observations_failed", "Observations that failed.")
+    abandoned = counter("observations_abandoned", "Observations given up on because no answer came.")
+    acts = counter("actions", "Actions that ended, well or not.", "action")
+    failed_acts = counter("actions_failed", "Actions that failed.", "action")
+    acting = counter("action_seconds", "Seconds that actions took.", "action")
+    for worker in workers:
+        name, tally = [worker.path, worker.type], worker.tally
+        for state, seconds in tally.seconds_in.items():
+            inside.add_metric([*name, state], seconds)
+        looks.add_metric(name, tally.observations.count)
+        failed_looks.add_metric(name, tally.observations.failed)
+        abandoned.add_metric(name, tally.abandoned)
+        for action, calls in tally.actions.items():
+            acts.add_metric([*name, action], calls.count)
+            failed_acts.add_metric([*name, action], calls.failed)
+            acting.add_metric([*name, action], calls.seconds)
+    yield from (inside, looks, failed_looks, abandoned, acts, failed_acts, acting)
+
+
+def _lag_metric(lag: Lag) -> Metric:
+    from prometheus_client.metrics_core import HistogramMetricFamily
+
+    buckets, so_far = [], 0
+    for bound, count in zip((*map(str, lag.BUCKETS), "+Inf"), lag.counts, strict=True):
+        so_far += count
+        buckets.append((bound, so_far))
+    meaning = "How late the runtime looked at timers that were due, in seconds."
+    return HistogramMetricFamily("setpoint_tick_lag_seconds", meaning, buckets=buckets, sum_value=lag.total)
 
 
 def _broker_metrics(broker: BrokerStats) -> Iterator[Metric]:

@@ -59,6 +59,7 @@ class Acting:
         agenda = self._agenda
         running = record.running.pop(name)
         record.act_gate = agenda.token()
+        record.tally.action(name, agenda.now - running.started, failed=bool(outcome.error))
         if outcome.error:
             record.action_failures += 1
             record.action_error = f"{name} failed: {outcome.error}"

@@ -21,6 +21,7 @@ from setpoint.control.operator import Operator, Verb
 from setpoint.control.record import Record
 from setpoint.control.registry import Registry
 from setpoint.control.snapshot import Fact, Facts, Observation, Snapshot
+from setpoint.control.tally import Lag
 from setpoint.control.worker import ChildSpec, Context
 from setpoint.machine import Decision, Phase, Position, decide
 from setpoint.store import Transition
@@ -41,6 +42,7 @@ class Core:
         self._acting = Acting(self.agenda, self._observing)
         self._operator = Operator(self.agenda, self._observing)
         self._listeners: list[Listener] = []
+        self.lag = Lag()
         self.context: Callable[[Record], Context] = lambda record: Context(
             record.path, lambda value: None, lambda: None
         )
@@ -100,6 +102,7 @@ class Core:
         """Bring everything up to `now`; returns what the outside shall do."""
         self.tell_time(now, wall)
         for due in self.agenda.due():
+            self.lag.add(now - due.at)
             self._ring(due)
         looks: dict[str, int] = {}
         for record in self.agenda.changed():
@@ -274,7 +277,8 @@ class Core:
         record.wake_at = decision.wake_at
 
     def _move(self, record: Record, event: str, target: str, reason: str) -> None:
-        source = record.position.state
+        source, entered_at = record.position.state, record.position.entered_at
+        record.tally.left(source, self.agenda.now - (entered_at or record.born_at))
         record.position = Position(target, self.agenda.now)
         record.since, record.reason = self.agenda.wall, reason
         record.transitions += 1

@@ -61,6 +61,7 @@ class Observing:
             return
         self._agenda.emit(Abandon(record.observing))
         record.hung += 1
+        record.tally.abandoned += 1
         if record.hung >= self._agenda.limits.hung_observations:
             record.hung_reason = (
                 f"{record.hung} observations in a row gave no answer; it is tried again ever more slowly"
@@ -75,6 +76,7 @@ class Observing:
         record.observing = 0
         asked_again = record.observe_again
         record.observe_again = False
+        record.tally.observations.add(self._agenda.now - outcome.started, failed=bool(outcome.error))
         self._take(record, outcome, token)
         self._plan_next(record, at_once=asked_again)
 

@@ -9,6 +9,7 @@ from typing import Any
 from setpoint.control.circuit import Circuit
 from setpoint.control.registry import AnyWorker
 from setpoint.control.snapshot import NOT_ALIVE, Fact, Facts
+from setpoint.control.tally import Tally
 from setpoint.machine import Phase, Position
 
 NEVER = float("-inf")
@@ -83,6 +84,7 @@ class Record:
     acts: bool = False  # the latest decision asked for an action: each new observation may start it again
 
     circuit: Circuit = field(default_factory=Circuit)
+    tally: Tally = field(default_factory=Tally)
     wake_at: float | None = None
     facts: Facts | None = None
     peers: Facts | None = None

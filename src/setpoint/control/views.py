@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import msgspec
 from pydantic import BaseModel
 
 from setpoint.control.record import Record
+from setpoint.control.tally import Tally
 from setpoint.machine import Phase
 
 
@@ -52,6 +54,7 @@ class WorkerDetail(msgspec.Struct, frozen=True):
     error: str
     acting: list[str]
     children: list[str]
+    tally: Tally
 
 
 def desired_text(record: Record) -> str:
@@ -115,7 +118,15 @@ def detail(record: Record, now: float) -> WorkerDetail:
         error=record.error,
         acting=list(record.running),
         children=list(record.children.values()),
+        tally=tally_of(record, now),
     )
+
+
+def tally_of(record: Record, now: float) -> Tally:
+    """A copy of the worker's figures, with the time in its present state in them."""
+    tally = copy.deepcopy(record.tally)
+    tally.left(record.state, now - (record.position.entered_at or record.born_at))
+    return tally
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,59 @@
+"""Tallies: what the runtime counts for every worker without being asked, since the worker was made.
+
+Counting is cheap enough to be always on: a few additions for each observation, action and transition. Seconds are of the runtime's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Calls:
+    """Calls of one kind: how many ended, how many of them failed, and how long they took together."""
+
+    count: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float, *, failed: bool) -> None:
+        self.count += 1
+        self.failed += failed
+        self.seconds += max(0.0, seconds)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The figures of one worker. `abandoned` counts collections given up on; `seconds_in` has the states that were left."""
+
+    observations: Calls = field(default_factory=Calls)
+    abandoned: int = 0
+    actions: dict[str, Calls] = field(default_factory=dict)
+    seconds_in: dict[str, float] = field(default_factory=dict)
+
+    def action(self, name: str, seconds: float, *, failed: bool) -> None:
+        """An action ended."""
+        self.actions.setdefault(name, Calls()).add(seconds, failed=failed)
+
+    def left(self, state: str, seconds: float) -> None:
+        """The worker left a state after so long."""
+        self.seconds_in[state] = self.seconds_in.get(state, 0.0) + max(0.0, seconds)
+
+
+class Lag:
+    """How late the runtime was: seconds between when a timer was due and when it was looked at."""
+
+    BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+    """Upper bounds in seconds."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.BUCKETS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.total += max(0.0, seconds)
+        for index, bound in enumerate(self.BUCKETS):
+            if seconds <= bound:
+                self.counts[index] += 1
+                return
+        self.counts[-1] += 1
