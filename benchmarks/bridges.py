@@ -3,7 +3,8 @@
 
 Each size runs `setpoint up` in a process of its own against a real Modbus TCP server in another. After `--settle` seconds the agent's
 processor time, memory and written messages are taken over `--seconds` seconds. Reported: bridges active at the end, messages a second,
-share of one core, resident memory and proportional memory (PSS) in MB, and memory for one more bridge against the smallest size.
+share of one core, how late the runtime was at 99 of 100 timers (upper bound of a bucket), resident and proportional memory (PSS) in MB,
+and memory for one more bridge against the smallest size.
 
     python benchmarks/bridges.py [--sizes 1,100,1000] [--settle 30] [--seconds 20] [--json]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,6 +38,19 @@ def written(url: str) -> int:
     return sum(int(str(topic["count"])) for topic in api(url, "topics?limit=100000"))
 
 
+def lag(url: str) -> dict[float, float]:
+    """How many timers the runtime has looked at no later than so many seconds, by seconds."""
+    text = httpx.get(f"{url}/metrics", timeout=30.0).text
+    rows = re.findall(r'setpoint_tick_lag_seconds_bucket\{le="([^"]+)"\} (\S+)', text)
+    return {float(bound.replace("+Inf", "inf")): float(count) for bound, count in rows}
+
+
+def p99(before: dict[float, float], after: dict[float, float]) -> float:
+    """The smallest bound, in milliseconds, that 99 of 100 timers kept to."""
+    counts = {bound: after[bound] - before[bound] for bound in after}
+    return next(bound * 1000 for bound, count in sorted(counts.items()) if count >= 0.99 * counts[float("inf")])
+
+
 def measure(bridges: int, port: int, *, values: int, settle: float, seconds: float) -> Figures:
     """Run one size."""
     with tempfile.TemporaryDirectory() as folder:
@@ -48,10 +63,12 @@ def measure(bridges: int, port: int, *, values: int, settle: float, seconds: flo
         try:
             time.sleep(settle)
             process = psutil.Process(agent.pid)
+            late = lag(url)
             count, cpu, started = written(url), sum(process.cpu_times()[:2]), time.perf_counter()
             time.sleep(seconds)
             took = time.perf_counter() - started
             cpu = sum(process.cpu_times()[:2]) - cpu
+            lag_p99_ms = p99(late, lag(url))
             messages = written(url) - count
             memory = process.memory_full_info()
             states = [worker["state"] for worker in api(url, "workers") if worker["type"] == "bridge"]
@@ -65,6 +82,7 @@ def measure(bridges: int, port: int, *, values: int, settle: float, seconds: flo
         "active": states.count("active"),
         "messages_per_s": round(messages / took, 1),
         "cores": round(cpu / took, 3),
+        "lag_p99_ms_at_most": lag_p99_ms,
         "rss_mb": round(memory.rss / 1e6, 1),
         "pss_mb": round(memory.pss / 1e6, 1),
         "stop_s": round(stopping, 2),
