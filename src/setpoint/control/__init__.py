@@ -2,6 +2,7 @@
 
 from setpoint.control.lifecycle import LIFECYCLE
 from setpoint.control.limits import Limits
+from setpoint.control.monitor import Monitor, monitor
 from setpoint.control.operator import VERBS, NotPossible, Verb
 from setpoint.control.registry import Registry, UnknownWorkerType
 from setpoint.control.snapshot import Fact, Facts, Observation, Snapshot, retry_asked, wanted
@@ -17,6 +18,7 @@ __all__ = [
     "Fact",
     "Facts",
     "Limits",
+    "Monitor",
     "NotPossible",
     "Observation",
     "Registry",
@@ -27,6 +29,7 @@ __all__ = [
     "Worker",
     "WorkerDetail",
     "WorkerView",
+    "monitor",
     "retry_asked",
     "wanted",
 ]
