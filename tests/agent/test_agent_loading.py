@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,11 +47,19 @@ class Files:
         self.last_good = folder / "data" / "last-good.yaml"
         self.last_good.parent.mkdir(exist_ok=True)
         self.seconds = 100.0
+        self.pauses = 0
+        self.while_paused: Callable[[], object] = lambda: None
         self.loader = self.restart()
 
     def restart(self) -> Loader:
-        self.loader = Loader(self.file, last_good=self.last_good, check=self._check, wall=lambda: self.seconds)
+        self.loader = Loader(
+            self.file, last_good=self.last_good, check=self._check, wall=lambda: self.seconds, pause=self._wait
+        )
         return self.loader
+
+    def _wait(self, seconds: float) -> None:
+        self.pauses += 1
+        self.while_paused()
 
     def _check(self, text: str) -> Configuration:
         return read_config(text, source="config.yaml", env={})
@@ -159,3 +169,37 @@ def test_text_that_is_not_utf8_is_a_problem_of_the_file(files: Files) -> None:
     files.file.write_bytes(b"\xff\xfe\x00")
     assert not files.loader.load()
     assert "not UTF-8" in files.loader.status.problems[0].message
+
+
+def test_a_file_that_is_still_being_written_is_not_believed(files: Files) -> None:
+    """What looks like a removal must stay for a moment; the rest of the file arrives and nothing is removed."""
+    files.file.write_text(TWO)
+    files.loader.load()
+    files.file.write_text(GOOD)
+    files.while_paused = lambda: files.file.write_text(TWO + "# done\n")
+    files.loader.load()
+    assert files.names() == ["first", "two"]
+    assert files.loader.status.ok
+
+
+def test_a_removal_that_stays_is_done(files: Files) -> None:
+    """After one look more."""
+    files.file.write_text(TWO)
+    files.loader.load()
+    files.file.write_text(GOOD)
+    assert files.loader.load()
+    assert (files.names(), files.pauses) == (["first"], 1)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(files: Files) -> None:
+    """A pipe in the file's place does not hang the reader, and a file in its place is read again."""
+    files.file.write_text(GOOD)
+    files.loader.load()
+    files.file.unlink()
+    os.mkfifo(files.file)
+    assert not files.loader.load()
+    assert "not a regular file" in files.loader.status.problems[0].message
+    files.file.unlink()
+    files.file.write_text(GOOD)
+    files.loader.load()
+    assert files.loader.status.ok

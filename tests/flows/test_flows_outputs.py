@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from flows_plant import context, run
 
-from setpoint.flows import blocking
 from setpoint.flows.component import ConnectError, MessageError, Msg, WriteError
 from setpoint.flows.inputs import INPUTS
 from setpoint.flows.outputs import OUTPUTS
 from setpoint.flows.outputs import file as file_output
 from setpoint.namespace import Message, decode
 from setpoint.namespace.embedded import EmbeddedBroker
+from setpoint.services import blocking
 
 
 def made(table: Any, kind: str, fields: dict[str, Any], **more: Any) -> Any:
@@ -140,7 +140,7 @@ def test_a_call_that_blocks_blocks_nothing_else() -> None:
     """The loop goes on, cancelling ends the waiting, and the program can end."""
     code = """
 import asyncio, os, sys
-from setpoint.flows.blocking import in_thread
+from setpoint.services.blocking import in_thread
 async def main():
     pipe, _ = os.pipe()
     waiting = asyncio.ensure_future(in_thread(lambda: os.read(pipe, 1)))

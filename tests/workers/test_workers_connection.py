@@ -7,13 +7,13 @@ from collections.abc import Coroutine
 from typing import Any
 
 from setpoint.control import ChildSpec, Registry, Supervisor
-from setpoint.services import Contacts
+from setpoint.services import Contacts, Resolver
 from setpoint.workers.connection import Connection, ConnectionSpec
 
 
 def supervise(contacts: Contacts | None = None) -> Supervisor:
     registry = Registry()
-    registry.add("connection", lambda: Connection(contacts or Contacts()))
+    registry.add("connection", lambda: Connection(contacts or Contacts(), Resolver()))
     return Supervisor(registry)
 
 

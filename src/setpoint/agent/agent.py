@@ -24,6 +24,7 @@ from setpoint.control import Supervisor
 from setpoint.flows import FlowEngine
 from setpoint.namespace import EmbeddedBroker
 from setpoint.services import Contacts
+from setpoint.services.blocking import in_thread
 from setpoint.store import SqliteJournal, Transition
 
 log = structlog.get_logger(__name__)
@@ -80,7 +81,7 @@ class Agent:
                     await closing
             except Exception as error:
                 log.warning(f"{name} could not be closed", why=str(error) or type(error).__name__)
-        await asyncio.to_thread(self.journal.close)
+        await in_thread(self.journal.close)
         self._lock.close()
         return left
 
@@ -120,7 +121,7 @@ class Agent:
 
     async def _look_at_file(self) -> None:
         before = self._loader.status
-        if await asyncio.to_thread(self._loader.load):  # a large file shall not hold up the flows
+        if await in_thread(self._loader.load):  # a large file shall not hold up the flows
             self._apply()
         elif self._loader.status is not before and not self._loader.status.ok:
             for problem in self._loader.status.problems:

@@ -8,17 +8,24 @@ file is read and never written.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import structlog
 
 from setpoint.agent.config import Configuration, Problem
 
 Applied = Literal["this file", "the last good file", "the good items of this file", "nothing"]
 MAX_BYTES = 10_000_000
+SETTLE_S = 1.0
+"""Seconds that a file which asks for less than what runs must stay as it is before it is believed."""
+
+log = structlog.get_logger(__name__)
 
 
 class ProblemView(msgspec.Struct, frozen=True):
@@ -52,12 +59,19 @@ class Loader:
     """Reads the file when asked and keeps what is in force. `check` turns text into a configuration with its problems."""
 
     def __init__(
-        self, file: Path, *, last_good: Path, check: Callable[[str], Configuration], wall: Callable[[], float]
+        self,
+        file: Path,
+        *,
+        last_good: Path,
+        check: Callable[[str], Configuration],
+        wall: Callable[[], float],
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.file = file
         self._last_good = last_good
         self._check = check
         self._wall = wall
+        self._pause = pause
         self._text: str | None = None
         self.in_force: Configuration | None = None
         self.status = ConfigStatus(str(file), False, "nothing", 0.0, 0.0, "", "", [])
@@ -72,6 +86,11 @@ class Loader:
             self.refuse(trouble)
             return self._fall_back(None) if self.in_force is None else False
         configuration = self._check(text)
+        if self._removes(configuration) and not configuration.errors:
+            self._pause(SETTLE_S)  # a file that is still being written looks like one from which the rest was deleted
+            if self._read()[0] != text:
+                self._text = None
+                return self.load()
         if configuration.errors:
             self._report(list(configuration.problems), digest=configuration.digest)
             return self._fall_back(configuration) if self.in_force is None else False
@@ -82,11 +101,19 @@ class Loader:
         """The file as a whole cannot be used, and why."""
         self._report([Problem(trouble, 1, 1, hint="what runs is left as it is", source=self.file.name)], digest="")
 
+    def _removes(self, configuration: Configuration) -> bool:
+        """Whether something that runs is no longer asked for."""
+        return self.in_force is not None and not _names(self.in_force) <= _names(configuration)
+
     def _read(self) -> tuple[str | None, str]:
         try:
-            if self.file.stat().st_size > MAX_BYTES:
+            with open(os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return None, "it is not a regular file"
+                content = file.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
                 return None, f"the file is larger than {MAX_BYTES // 1_000_000} MB"
-            return self.file.read_text(encoding="utf-8"), ""
+            return content.decode("utf-8"), ""
         except FileNotFoundError:
             return None, "the file does not exist"
         except UnicodeDecodeError as error:
@@ -144,8 +171,16 @@ class Loader:
                 copy.flush()
                 os.fsync(copy.fileno())
             os.replace(copy.name, self._last_good)
-        except OSError:
-            return
+        except OSError as error:
+            log.warning("no copy of the config could be kept for the next start", why=error.strerror)
+            for left in self._last_good.parent.glob(".last-good-*"):
+                left.unlink(missing_ok=True)
+
+
+def _names(configuration: Configuration) -> set[tuple[str, str]]:
+    return {("bridge", item.name) for item in configuration.bridges} | {
+        ("flow", item.name) for item in configuration.flows
+    }
 
 
 def _view(problem: Problem) -> ProblemView:

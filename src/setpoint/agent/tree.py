@@ -9,7 +9,7 @@ from setpoint.agent.environment import Windows
 from setpoint.control import ChildSpec, Registry
 from setpoint.flows import FlowEngine
 from setpoint.namespace import Broker
-from setpoint.services import Contacts, HostReader
+from setpoint.services import Contacts, HostReader, Resolver
 from setpoint.workers import bridge, broker, connection, container_monitor, flow
 
 ROOT = "agent"
@@ -19,8 +19,9 @@ BROKER = f"{ROOT}/broker"
 def registry_for(*, engine: FlowEngine, broker_service: Broker, contacts: Contacts, data: Path) -> Registry:
     """All worker types, with what they depend on bound in."""
     registry = Registry()
+    resolver = Resolver()
     registry.add("bridge", bridge.Bridge)
-    registry.add("connection", lambda: connection.Connection(contacts))
+    registry.add("connection", lambda: connection.Connection(contacts, resolver))
     registry.add("flow", lambda: flow.Flow(engine))
     registry.add("broker", lambda: broker.Broker(broker_service))
     registry.add("container_monitor", lambda: container_monitor.ContainerMonitor(HostReader(data)))

@@ -41,7 +41,7 @@ async def _watch(file: Path, hint: asyncio.Event) -> None:
     while True:
         try:
             async for changes in awatch(file.parent, debounce=50, step=10, recursive=False, rust_timeout=1000):
-                if any(Path(path).name == file.name for _, path in changes):
+                if _concerns(file, [path for _, path in changes]):
                     hint.set()
         except (
             FileNotFoundError,
@@ -49,6 +49,11 @@ async def _watch(file: Path, hint: asyncio.Event) -> None:
             OSError,
         ):  # no such directory, or no watches left: the slow look goes on
             await asyncio.sleep(SLOW_LOOK_S)
+
+
+def _concerns(file: Path, changed: list[str]) -> bool:
+    """Whether a change in the directory may be one of the file; of a link any may be, since what it leads to is exchanged."""
+    return file.is_symlink() or any(Path(path).name == file.name for path in changed)
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

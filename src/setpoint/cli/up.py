@@ -6,6 +6,7 @@ Exit code 0 when all workers had stopped, 1 when some had not, which are named.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -92,7 +93,7 @@ def up(
 
     if not config.is_file():
         raise Trouble(f"there is no file {config}", "name a config.yaml, or try 'setpoint demo'")
-    config = config.resolve()
+    config = config.absolute()  # not resolved: what a link points to may be exchanged
     configure(level=log_level.value, format=log_format.value)
     leave(run(Run(config, data or config.parent / ".setpoint", host, port)))
 
@@ -191,13 +192,21 @@ async def _until_told(stop: Stop, serving: asyncio.Task[None]) -> None:
         tell("setpoint: the HTTP server ended by itself; stopping")
 
 
+def _command() -> str:
+    """How to call this program from where its user stands: by its name, unless that is not in the search path."""
+    import shutil
+
+    called = Path(sys.argv[0])
+    return "setpoint" if called.name != "setpoint" or shutil.which("setpoint") else str(called)
+
+
 def _announce(what: Run, url: str) -> None:
     from setpoint import __version__
 
     lines = [
         f"setpoint {__version__} keeps {clean(what.config)}",
         f"  dashboard  {url}",
-        "  status     setpoint status",
+        f"  status     {_command()} status",
         *(f"  {hint}" for hint in what.hints),
         "  stop       Ctrl-C",
     ]

@@ -26,15 +26,15 @@ class Acting:
         if name in record.running or record.sample_token < record.act_gate or record.worker is None:
             return
         if agenda.now < record.action_retry_at:
-            agenda.at(record.action_retry_at, Timer.LOOK, record)
+            agenda.look(record, record.action_retry_at)
             return
-        if len(record.running) + record.hung_actions >= agenda.limits.actions_at_once:
-            record.action_error = f"{record.hung_actions} hung calls have not ended; {name} waits for one to end"
+        if len(record.running) + len(record.hung_actions) >= agenda.limits.actions_at_once:
+            record.action_error = f"{len(record.hung_actions)} hung calls have not ended; {name} waits for one to end"
             return
         token = agenda.token()
         record.running[name] = Running(token, agenda.now)
         agenda.at(agenda.now + agenda.limits.action_timeout, Timer.ACT_TIMEOUT, record, token)
-        agenda.emit(Act(record.path, token, record.worker, name, record.desired))
+        agenda.emit(Act(record.path, token, record.worker, name, record.in_force))
 
     def timed_out(self, record: Record, token: float) -> None:
         """The action did not end in time: abandon it and count it."""
@@ -43,7 +43,7 @@ class Acting:
             return
         running = record.running[name]
         self._agenda.emit(Abandon(running.token))
-        record.hung_actions += 1
+        record.hung_actions.add(running.token)
         self.ended(
             record,
             running.token,
@@ -54,7 +54,7 @@ class Acting:
         """An action ended, well or not. Ends of abandoned actions, whose token is old, only free their place."""
         name = self._name_of(record, token)
         if name is None:
-            record.hung_actions = max(0, record.hung_actions - 1)
+            record.hung_actions.discard(token)
             return
         agenda = self._agenda
         running = record.running.pop(name)

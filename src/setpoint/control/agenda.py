@@ -104,6 +104,12 @@ class Agenda:
         self._order += 1
         heapq.heappush(self._timers, Due(due, self._order, kind, record, token))
 
+    def look(self, record: Record, when: float) -> None:
+        """Have the worker evaluated at that time at the latest; one timer a worker is enough."""
+        if when < record.look_at:
+            record.look_at = when
+            self.at(when, Timer.LOOK, record)
+
     def due(self) -> Iterator[Due]:
         """Take the timers that are due."""
         while self._timers and self._timers[0].at <= self.now:

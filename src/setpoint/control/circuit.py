@@ -34,7 +34,11 @@ class Circuit:
         self.retry_at = now + limits.backoff(self.failures, jitter)
         return self.retry_at
 
+    def try_now(self, now: float) -> None:
+        """What is asked of the worker has changed: one try, whatever the pause."""
+        self.retry_at = min(self.retry_at, now)
+
     def close(self) -> None:
         """An evaluation succeeded."""
-        if self.failures:
+        if self.failures or self.reason:
             self.reason, self.failures = "", 0

@@ -11,20 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
+
 from setpoint.control.acting import Acting
 from setpoint.control.agenda import Agenda, Due, Effect, Timer
 from setpoint.control.family import Family
-from setpoint.control.intent import stopped_version, wants_stop
+from setpoint.control.intent import wants_stop
 from setpoint.control.limits import Limits
 from setpoint.control.observing import Observing, Outcome
 from setpoint.control.operator import Operator, Verb
-from setpoint.control.record import Record
+from setpoint.control.record import FOREVER, Record
 from setpoint.control.registry import Registry
 from setpoint.control.snapshot import Fact, Facts, Observation, Snapshot
 from setpoint.control.tally import Lag
 from setpoint.control.worker import ChildSpec, Context
 from setpoint.machine import Decision, Phase, Position, decide
 from setpoint.store import Transition
+
+log = structlog.get_logger(__name__)
 
 Listener = Callable[[Record, Transition | None], None]
 """Told of every change people can see: a transition, or None where only the reason or condition changed."""
@@ -39,6 +43,7 @@ class Core:
         self.agenda = Agenda(self.limits, seed)
         self.family = Family(self.agenda, root)
         self._observing = Observing(self.agenda)
+        self._observing.told = self.family.announce_observation
         self._acting = Acting(self.agenda, self._observing)
         self._operator = Operator(self.agenda, self._observing)
         self._listeners: list[Listener] = []
@@ -96,6 +101,12 @@ class Core:
         for record in self.family.table.values():
             self.agenda.mark(record)
 
+    def hurry(self) -> None:
+        """At shutdown: nobody waits for anybody any more."""
+        for record in self.family.table.values():
+            record.stops_after = frozenset()
+            self.agenda.mark(record)
+
     # the loop
 
     def advance(self, now: float, wall: float) -> list[Effect]:
@@ -110,7 +121,7 @@ class Core:
             if look <= self.limits.looks_at_once:
                 self._evaluate(record)
             else:  # workers that keep changing each other must not keep the others waiting
-                self.agenda.at(now + self.limits.retry_first, Timer.LOOK, record)
+                self.agenda.look(record, now + self.limits.retry_first)
         return self.agenda.effects()
 
     def _ring(self, due: Due) -> None:
@@ -119,6 +130,7 @@ class Core:
             return
         match due.kind:
             case Timer.LOOK:
+                record.look_at = FOREVER
                 self.agenda.mark(record)
             case Timer.RESYNC:
                 self.agenda.mark(record)
@@ -137,10 +149,12 @@ class Core:
         self._settle_intent(record)
         if not record.circuit.open or self.agenda.now >= record.circuit.retry_at:
             try:
-                self._live(record)
-                record.circuit.close()
-            except Exception as error:
+                if self._live(record):
+                    record.circuit.close()
+            except (Exception, SystemExit) as error:  # a worker that calls sys.exit() is no reason to leave
                 self._fault(record, error)
+        else:
+            self.agenda.look(record, record.circuit.retry_at)
         if record.removing:
             self._wind_up(record)
         if before != (record.position.state, record.reason, record.stalled, record.wanted):
@@ -169,11 +183,14 @@ class Core:
         )
         if wanted != record.wanted:
             record.wanted = wanted
+            record.circuit.try_now(self.agenda.now)
             for child in self.family.children_of(record):
                 self.agenda.mark(child)
+            if record.alive:
+                self._observing.now(record)
 
-    def _live(self, record: Record) -> None:
-        """Everything that runs the worker's own code."""
+    def _live(self, record: Record) -> bool:
+        """Everything that runs the worker's own code. False when there was nothing to try it on."""
         if record.worker is None:
             worker = self.registry.create(record.type)
             worker.context = self.context(record)
@@ -182,29 +199,37 @@ class Core:
             self._derive(record)
         if record.derived and not record.alive:
             self._bring_to_life(record)
-        if record.alive:
-            self._step(record)
-            if record.restarting and record.at_rest and not record.wanted:
-                record.restarting = False
-                self.agenda.mark(record)
-            if record.children_due and not record.removing:
-                assert record.worker is not None
-                self.family.want(record, record.worker.children(record.desired, record.state))
-                record.children_due = False
+        if not record.alive:
+            return True
+        decided = self._step(record)
+        if record.restarting and record.at_rest and not record.wanted:
+            record.restarting = False
+            self.agenda.mark(record)
+        if record.children_due and not record.removing:
+            assert record.worker is not None
+            self.family.want(record, record.worker.children(record.desired, record.state))
+            record.children_due = False
+        return decided
 
     def _derive(self, record: Record) -> None:
         assert record.worker is not None
         record.spec_changed = False
         try:
             desired = record.worker.derive_desired_state(record.spec)
-        except Exception as error:
+            if record.worker.interval <= 0 or record.worker.timeout <= 0:
+                raise ValueError(
+                    f"interval {record.worker.interval} and timeout {record.worker.timeout} must be above 0 s"
+                )
+            differs = bool(desired != record.desired)
+        except (Exception, SystemExit) as error:
             record.spec_error = f"{type(error).__name__}: {error}"
-            record.reason = record.reason or f"config error: {record.spec_error}"
+            if not record.alive:
+                record.reason = f"config error: {record.spec_error}"
             return
         record.spec_error = ""
         record.seen_generation = record.generation
         record.derived = True
-        if desired != record.desired:
+        if differs:
             record.desired = desired
             record.children_due = True
             self._settle_intent(record)
@@ -219,7 +244,12 @@ class Core:
             self._observing.begin(record)
         if record.state == "creating":
             if record.has_observed and not record.removing:
-                self._move(record, "create_done", record.worker.initial_state(), "created")
+                initial = record.worker.initial_state()
+                if initial not in record.worker.machine.by_name:
+                    raise ValueError(
+                        f"initial_state() says {initial!r}, which is no state of machine {record.worker.machine.name!r}"
+                    )
+                self._move(record, "create_done", initial, "created")
                 self._plan_resync(record)
             elif record.error:
                 record.reason = f"waiting for the first observation: {record.error}"
@@ -229,15 +259,15 @@ class Core:
             self.agenda.now + self.limits.resync * self.agenda.jitter.uniform(0.75, 1.25), Timer.RESYNC, record
         )
 
-    def _step(self, record: Record) -> None:
-        """Decide until it stays; then act, and note when time alone could change the decision."""
+    def _step(self, record: Record) -> bool:
+        """Decide until it stays; then act, and note when time alone could change the decision. False when it may not decide."""
         assert record.worker is not None
         if record.forced:
             forced, record.forced = record.forced, ""
             self._move(record, "forced", forced, "forced by the operator")
         if self._is_paused(record) or (record.stale and record.wanted):
             record.acts = False
-            return
+            return False
         for _ in range(self.limits.moves_at_once):
             decision = decide(record.worker.machine, record.position, self.snapshot(record), self.agenda.now)
             if (
@@ -248,9 +278,10 @@ class Core:
                 decision = self._not_stopped_yet(record)
             if decision.arc is None:
                 self._stay(record, decision)
-                return
+                return True
             self._move(record, decision.arc.event, decision.state, decision.reason)
-        self.agenda.at(self.agenda.now + self.limits.retry_first, Timer.LOOK, record)
+        self.agenda.look(record, self.agenda.now + self.limits.retry_first)
+        return True
 
     def _is_paused(self, record: Record) -> bool:
         """Paused by an operator, which does not hold up a removal or the end of the agent."""
@@ -272,9 +303,8 @@ class Core:
         record.reason = f"{decision.reason} ({record.action_error})" if record.action_error else decision.reason
         if decision.held or record.position.held:
             record.position = record.position._replace(held=decision.held)
-        if decision.wake_at is not None and decision.wake_at != record.wake_at:
-            self.agenda.at(decision.wake_at, Timer.LOOK, record)
-        record.wake_at = decision.wake_at
+        if decision.wake_at is not None:
+            self.agenda.look(record, decision.wake_at)
 
     def _move(self, record: Record, event: str, target: str, reason: str) -> None:
         source, entered_at = record.position.state, record.position.entered_at
@@ -289,37 +319,52 @@ class Core:
 
     def _tell(self, record: Record, transition: Transition | None) -> None:
         for listener in self._listeners:
-            listener(record, transition)
+            try:
+                listener(record, transition)
+            except Exception:  # of whoever listens, not of the worker
+                log.exception("a listener failed", path=record.path)
 
-    def _fault(self, record: Record, error: Exception) -> None:
+    def _fault(self, record: Record, error: BaseException) -> None:
         """The worker's own code raised: count it, open its circuit after several, try again in any case."""
         agenda, circuit = self.agenda, record.circuit
         text = f"{type(error).__name__}: {error}"
         retry_at = circuit.fault(agenda.now, text, self.limits, agenda.jitter, at_once=record.worker is None)
         record.reason = text
-        agenda.at(retry_at, Timer.LOOK, record)
+        agenda.look(record, retry_at)
 
     def _wind_up(self, record: Record) -> None:
-        """Removal: after a graceful stop, and after its children. One whose circuit is open cannot be asked; it is removed as it is."""
+        """Removal: after a graceful stop, and after its children. One that cannot be asked is removed as it is, and that is said."""
         self.family.remove_children(record)
-        if record.children or not (record.at_rest or record.circuit.open):
+        cannot = "" if record.at_rest else self._cannot_be_asked(record)
+        if record.children or not (record.at_rest or cannot):
             return
-        self._move(record, "remove", "removing", "no longer wanted")
+        self._move(
+            record, "remove", "removing", f"removed without being stopped: {cannot}" if cannot else "no longer wanted"
+        )
         self._move(record, "remove_done", "removed", "removed")
         self.family.forget(record)
+
+    def _cannot_be_asked(self, record: Record) -> str:
+        """Why a worker that is to go cannot be brought to rest: its code keeps failing, or nobody sees any more what it does."""
+        if record.circuit.open:
+            return record.circuit.reason
+        blind_for = self.agenda.now - max(record.sampled_at, record.position.entered_at)
+        if record.hung_reason and not record.running and blind_for > self.limits.action_timeout:
+            return record.hung_reason
+        self.agenda.look(record, self.agenda.now + self.limits.action_timeout)
+        return ""
 
     # what others may see
 
     def snapshot(self, record: Record) -> Snapshot[Any, Any]:
         """All that a decision of this worker may depend on, as it is now."""
         if record.facts is None:
-            record.facts = Facts(record.children, self.fact)
+            record.facts = Facts(record.children, self._facts_for(record))
         if record.peers is None:
-            record.peers = Facts(record.reads, self.fact)
-        desired = record.desired if record.wanted else stopped_version(record.desired)
+            record.peers = Facts(record.reads, self._facts_for(record))
         return Snapshot(
             record.path,
-            desired,
+            record.in_force,
             record.observed,
             record.state,
             record.wanted,
@@ -329,10 +374,14 @@ class Core:
             record.retry,
         )
 
-    def fact(self, path: str) -> Fact:
+    def _facts_for(self, reader: Record) -> Callable[[str], Fact]:
+        observed = reader.worker is not None and reader.worker.sees_observations
+        return lambda path: self.fact(path, observed=observed)
+
+    def fact(self, path: str, *, observed: bool = True) -> Fact:
         """What may be known of the worker at a path; a fact with state `missing` when there is none."""
         record = self.family.table.get(path)
-        return record.fact() if record is not None else Fact(path)
+        return record.fact(observed=observed) if record is not None else Fact(path)
 
     @property
     def at_rest(self) -> bool:

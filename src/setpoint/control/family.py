@@ -7,6 +7,7 @@ other, with its reason, tried again for ever; its siblings never wait for it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from setpoint.control.agenda import Abandon, Agenda, Close
@@ -22,19 +23,33 @@ class Family:
         self.root = root
         self.table: dict[str, Record] = {}
         self._top: dict[str, str] = {}
-        self._top_specs: tuple[ChildSpec, ...] = ()
+        self._top_specs: dict[str, ChildSpec] = {}
         self._readers: dict[str, set[str]] = {}
 
     def want_at_top(self, specs: Sequence[ChildSpec]) -> None:
-        """Set the workers without a parent. Raises `ValueError` when two have the same name."""
-        _refuse_duplicates(specs)
-        self._top_specs = tuple(specs)
+        """Set the workers without a parent. Raises `ValueError` when two have the same name, or one the path of another's child."""
+        self._refuse_clashes(None, specs)
+        self._top_specs = {spec.name: spec for spec in specs}
         self._follow(None, self._top, specs)
 
     def want(self, parent: Record, specs: Sequence[ChildSpec]) -> None:
-        """Set the children of a worker. Raises `ValueError` when two have the same name."""
-        _refuse_duplicates(specs)
+        """Set the children of a worker. Raises `ValueError` when two have the same name, or one the path of another worker."""
+        self._refuse_clashes(parent, specs)
         self._follow(parent, parent.children, specs)
+
+    def _refuse_clashes(self, parent: Record | None, specs: Sequence[ChildSpec]) -> None:
+        doubles = sorted(name for name, count in Counter(spec.name for spec in specs).items() if count > 1)
+        if doubles:
+            raise ValueError(
+                f"two children have the same name: {', '.join(doubles)}; names are unique under one parent"
+            )
+        for spec in specs:
+            other = self.table.get(self._path(parent, spec.name))
+            if other is not None and other.parent is not parent:
+                raise ValueError(f"the name {spec.name!r} would be the path of another worker: {other.path}")
+
+    def _path(self, parent: Record | None, name: str) -> str:
+        return f"{parent.path if parent else self.root}/{name}"
 
     def _follow(self, parent: Record | None, present: dict[str, str], specs: Sequence[ChildSpec]) -> None:
         wanted = {spec.name: spec for spec in specs}
@@ -51,7 +66,7 @@ class Family:
                 self._update(record, spec)
 
     def _add(self, parent: Record | None, present: dict[str, str], spec: ChildSpec) -> None:
-        path = f"{parent.path if parent else self.root}/{spec.name}"
+        path = self._path(parent, spec.name)
         record = Record(
             path, spec.name, spec.worker_type, parent, spec.spec, spec.enabled, dict(spec.reads), spec.needs
         )
@@ -67,6 +82,7 @@ class Family:
             record.spec = spec.spec
             record.spec_changed = True
             record.generation += 1
+            record.circuit.try_now(self._agenda.now)
         elif not record.removing and (spec.enabled, spec.reads, spec.needs) == (
             record.enabled,
             record.reads,
@@ -101,7 +117,8 @@ class Family:
         self.announce(record)
         if record.parent is None:
             del self._top[record.name]
-            self._follow(None, self._top, self._top_specs)
+            if (spec := self._top_specs.get(record.name)) is not None:
+                self._add(None, self._top, spec)  # one of another type waited for the name
         else:
             del record.parent.children[record.name]
             record.parent.children_due = True
@@ -115,8 +132,15 @@ class Family:
             if reader is not None:
                 self._agenda.mark(reader)
 
+    def announce_observation(self, record: Record) -> None:
+        """What the worker observed changed: those look again that see it."""
+        others = [self.table.get(path) for path in self._readers.get(record.path, ())]
+        for other in (record.parent, *others):
+            if other is not None and other.worker is not None and other.worker.sees_observations:
+                self._agenda.mark(other)
+
     def _set_readers(self, record: Record, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        for path in before.values():
+        for path in set(before.values()):
             readers = self._readers[path]
             readers.discard(record.path)
             if not readers:
@@ -126,25 +150,36 @@ class Family:
 
     def plan_shutdown(self) -> None:
         """Set for each worker which others stop before it: those that need it, except around a circle of needs."""
-        order: dict[str, int] = {}
-
-        def visit(path: str) -> None:
-            if path not in order and path in self.table:
-                order[path] = -1  # being visited
-                for needed in self.table[path].needs:
-                    visit(needed)
-                order[path] = len(order)
-
-        for path in self.table:
-            visit(path)
+        order = self._order_of_needs()
         for record in self.table.values():
-            later = [needed for needed in record.needs if order.get(needed, len(order)) < order[record.path]]
-            for needed in later:
-                self.table[needed].stops_after |= {record.path}
+            for needed in record.needs:
+                if order.get(needed, len(order)) < order[record.path]:
+                    self.table[needed].stops_after |= {record.path}
+
+    def _order_of_needs(self) -> dict[str, int]:
+        """Numbers in which needed workers come before those that need them, except around a circle."""
+        order: dict[str, int] = {}
+        begun: set[str] = set()
+        stack = list(self.table)
+        while stack:
+            path = stack[-1]
+            deeper = (
+                []
+                if path in begun
+                else [need for need in self.table[path].needs if need in self.table and need not in begun]
+            )
+            begun.add(path)
+            if deeper:
+                stack += deeper
+                continue
+            stack.pop()
+            order.setdefault(path, len(order))
+        return order
 
     def still_needed(self, record: Record) -> bool:
-        """Whether a worker that stops before this one has not come to rest."""
-        return any(path in self.table and not self.table[path].at_rest for path in record.stops_after)
+        """Whether a worker that stops before this one has not come to rest, and can still be asked to."""
+        waited_for = (self.table[path] for path in record.stops_after if path in self.table)
+        return any(not other.at_rest and not other.circuit.open for other in waited_for)
 
     def children_of(self, record: Record) -> Iterator[Record]:
         return (self.table[path] for path in record.children.values())
@@ -152,10 +187,3 @@ class Family:
     def height(self) -> int:
         """Levels of the tree: 1 when no worker has a child."""
         return max((path.count("/") - self.root.count("/") for path in self.table), default=0)
-
-
-def _refuse_duplicates(specs: Sequence[ChildSpec]) -> None:
-    names = [spec.name for spec in specs]
-    doubles = sorted({name for name in names if names.count(name) > 1})
-    if doubles:
-        raise ValueError(f"two children have the same name: {', '.join(doubles)}; names are unique under one parent")

@@ -8,11 +8,15 @@ again for ever, ever more slowly. A failed observation is an observation: its er
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from setpoint.control.agenda import Abandon, Agenda, Observe, Timer
 from setpoint.control.record import Record
 from setpoint.control.snapshot import Observation
+
+SHORTEST_PAUSE_S = 0.01
+"""Between the starts of two collections that were asked for at once: a worker that asks in each one must not stop the rest."""
 
 
 class Outcome(NamedTuple):
@@ -28,6 +32,8 @@ class Observing:
 
     def __init__(self, agenda: Agenda) -> None:
         self._agenda = agenda
+        self.told: Callable[[Record], None] = lambda record: None
+        """Called when what a worker observed has changed."""
 
     def begin(self, record: Record) -> None:
         """A worker has been created: measure it now, and from now on."""
@@ -53,7 +59,7 @@ class Observing:
         record.observing = token = agenda.token()
         record.observe_at = agenda.now
         agenda.at(agenda.now + record.worker.timeout, Timer.OBSERVE_TIMEOUT, record, token)
-        agenda.emit(Observe(record.path, token, record.worker, record.desired))
+        agenda.emit(Observe(record.path, token, record.worker, record.in_force))
 
     def timed_out(self, record: Record, token: float) -> None:
         """No result in time: abandon the collection and count it."""
@@ -77,8 +83,8 @@ class Observing:
         asked_again = record.observe_again
         record.observe_again = False
         record.tally.observations.add(self._agenda.now - outcome.started, failed=bool(outcome.error))
-        self._take(record, outcome, token)
         self._plan_next(record, at_once=asked_again)
+        self._take(record, outcome, token)
 
     def pushed(self, record: Record, value: Observation) -> None:
         """The worker handed over an observation by itself."""
@@ -92,12 +98,15 @@ class Observing:
         changed = awaited or error != record.error or not record.has_observed or bool(record.hung_reason)
         record.error = error
         if not error:
-            changed = changed or outcome.value != record.observed or record.stale
+            differs = _differs(outcome.value, record.observed)
+            changed = changed or differs or record.stale
             record.observed, record.has_observed = outcome.value, True
             record.sampled_at = max(record.sampled_at, outcome.started)
             record.sample_token = max(record.sample_token, token)
             record.stale = False
             record.hung, record.hung_reason = 0, ""
+            if differs:
+                self.told(record)
         if changed or record.acts:
             self._agenda.mark(record)
 
@@ -108,7 +117,7 @@ class Observing:
             pause = agenda.limits.backoff(record.hung - agenda.limits.hung_observations + 1, agenda.jitter)
             record.observe_at = agenda.now + max(worker.interval, pause)
         elif at_once and not record.hung:
-            record.observe_at = agenda.now
+            record.observe_at = max(agenda.now, record.observe_at + SHORTEST_PAUSE_S)
         else:
             record.observe_at = _next_beat(agenda.now, worker.interval, record.beat)
         agenda.at(record.observe_at, Timer.OBSERVE, record, record.observe_at)
@@ -123,9 +132,18 @@ class Observing:
         if agenda.now >= stale_at:
             if not record.stale:
                 record.stale = True
+                record.position = record.position._replace(held={})  # nobody saw it hold without a break
                 agenda.mark(record)
             stale_at = agenda.now + fresh_for
         agenda.at(stale_at, Timer.STALE, record)
+
+
+def _differs(new: object, old: object) -> bool:
+    """Whether two observations differ; values that cannot be compared count as different."""
+    try:
+        return bool(new != old)
+    except Exception:
+        return True
 
 
 def _next_beat(now: float, interval: float, beat: float) -> float:

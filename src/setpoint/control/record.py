@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from setpoint.control.circuit import Circuit
+from setpoint.control.intent import stopped_version
 from setpoint.control.registry import AnyWorker
 from setpoint.control.snapshot import NOT_ALIVE, Fact, Facts
 from setpoint.control.tally import Tally
@@ -14,6 +15,7 @@ from setpoint.machine import Phase, Position
 
 NEVER = float("-inf")
 """A time before all others."""
+FOREVER = float("inf")
 TO_BE_CREATED = Position("to_be_created")
 
 
@@ -80,18 +82,23 @@ class Record:
     action_failures: int = 0  # in a row
     action_error: str = ""
     action_retry_at: float = NEVER
-    hung_actions: int = 0  # abandoned and not ended yet
+    hung_actions: set[int] = field(default_factory=set)  # tokens of those abandoned and not ended yet
     acts: bool = False  # the latest decision asked for an action: each new observation may start it again
 
     circuit: Circuit = field(default_factory=Circuit)
     tally: Tally = field(default_factory=Tally)
-    wake_at: float | None = None
+    look_at: float = FOREVER  # when the earliest pending timer will have it looked at
     facts: Facts | None = None
     peers: Facts | None = None
 
     @property
     def state(self) -> str:
         return self.position.state
+
+    @property
+    def in_force(self) -> Any:
+        """The desired state as the worker is to see it: told to stop while it is not wanted."""
+        return self.desired if self.wanted else stopped_version(self.desired)
 
     @property
     def alive(self) -> bool:
@@ -126,5 +133,7 @@ class Record:
             return self.reason
         return ""
 
-    def fact(self) -> Fact:
-        return Fact(self.path, self.type, self.state, self.phase, self.reason, self.observed, self.stalled)
+    def fact(self, *, observed: bool) -> Fact:
+        """What others may know; what it observed only for those that are told when that changes."""
+        seen = self.observed if observed else None
+        return Fact(self.path, self.type, self.state, self.phase, self.reason, seen, self.stalled)

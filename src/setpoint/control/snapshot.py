@@ -29,7 +29,7 @@ class Fact(NamedTuple):
     state: str = "missing"
     phase: Phase | None = None
     reason: str = "there is no such worker"
-    observed: Any = None
+    observed: Any = None  # only for workers that set `sees_observations`
     stalled: str = ""  # why the runtime cannot move it: stale, circuit open, bad spec; "" when it can
 
     @property

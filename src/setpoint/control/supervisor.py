@@ -129,15 +129,22 @@ class Supervisor:
     async def stop(self, budget: float | None = None) -> list[str]:
         """Tell every worker to stop and wait until all have, within the budget (2 s for each level of the tree by default).
 
+        Workers that others need stop after those, for at most half of the budget.
         Returns the paths of those that had not stopped by then; what they still run is abandoned. Always returns.
         """
+        if self._ended:
+            return self.core.not_at_rest()
         self._stopped = True
         self._tell_time()
         if budget is None:
             budget = self.core.limits.shutdown_per_level * max(1, self.core.family.height())
         self.core.shut_down()
         self._kick()
-        await self.until(lambda _: self.core.at_rest, budget)
+        if not await self.until(lambda _: self.core.at_rest, budget / 2):
+            self._tell_time()
+            self.core.hurry()
+            self._kick()
+            await self.until(lambda _: self.core.at_rest, budget / 2)
         left = self.core.not_at_rest()
         for path in left:
             log.warning(
@@ -167,12 +174,13 @@ class Supervisor:
         now, due = self._loop.time(), self.core.agenda.next_due
         if due is not None and now < due < now + CLOCK_RESOLUTION_S:
             now = due  # a loop may run a timer a rounding error early; it shall not run it again and again
-        for effect in self.core.advance(now, self._wall()):
-            self._perform(effect)
-        due = self.core.agenda.next_due
-        if due is not None:
-            self._schedule(due)
-        if not self._changed.is_set():
+        try:
+            for effect in self.core.advance(now, self._wall()):
+                self._perform(effect)
+        finally:  # whatever happens: the next round comes
+            due = self.core.agenda.next_due
+            if due is not None:
+                self._schedule(due)
             self._changed.set()
 
     def _tell_time(self) -> None:
@@ -191,6 +199,7 @@ class Supervisor:
                 if task is not None:
                     task.cancel()
                     self._abandoned.add(task)
+                    task.add_done_callback(self._abandoned.discard)
             case Close(path, worker):
                 task = self._loop.create_task(self._close(path, worker.close))
                 self._closing.add(task)
@@ -210,12 +219,11 @@ class Supervisor:
             outcome = Outcome(started, value=await call())
         except asyncio.CancelledError:
             outcome = Outcome(started, error="cancelled")
-        except (Exception, SystemExit) as error:  # a worker that calls sys.exit() ends its call, not the agent
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a worker that calls sys.exit() ends its call, not the agent
             outcome = Outcome(started, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         self._tasks.pop(token, None)
-        task = asyncio.current_task()
-        if task is not None:
-            self._abandoned.discard(task)
         self._tell_time()
         hand_back(path, token, outcome)
         self._kick()
@@ -247,14 +255,16 @@ class Supervisor:
         path = record.path
 
         def push(value: Observation) -> None:
-            self._tell_time()
-            self.core.pushed(path, value)
-            self._kick()
+            if self.records.get(path) is record:  # not for a successor of the same name
+                self._tell_time()
+                self.core.pushed(path, value)
+                self._kick()
 
         def observe() -> None:
-            self._tell_time()
-            self.core.observe(path)
-            self._kick()
+            if self.records.get(path) is record:
+                self._tell_time()
+                self.core.observe(path)
+                self._kick()
 
         return Context(path, push, observe)
 

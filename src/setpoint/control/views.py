@@ -73,12 +73,10 @@ def phase_text(record: Record) -> str:
 
 def reason_text(record: Record) -> str:
     """The reason of the state, led by what keeps the runtime from moving it."""
-    stalled = record.stalled
-    return (
-        f"{stalled}; {record.reason}"
-        if stalled and stalled != record.reason and record.reason
-        else stalled or record.reason
-    )
+    stalled, reason = record.stalled, record.reason
+    if not stalled or not reason:
+        return stalled or reason
+    return stalled if reason in stalled else f"{stalled}; {reason}"
 
 
 def view(record: Record) -> WorkerView:
@@ -107,7 +105,9 @@ def detail(record: Record, now: float) -> WorkerDetail:
         reason=reason_text(record),
         since=record.since,
         desired=desired_text(record),
-        ready=Condition(settled and not stalled, "" if settled else f"in {record.state}: {record.reason}"),
+        ready=Condition(
+            settled and not stalled, "" if settled and not stalled else f"in {record.state}: {reason_text(record)}"
+        ),
         reconciling=Condition(moving, record.reason if moving else ""),
         stalled=Condition(bool(stalled), stalled),
         generation=record.generation,

@@ -68,6 +68,8 @@ class Worker(Generic[SpecT, DesiredT, ObservedT]):
     """Seconds between two observations."""
     timeout: float = 2.2
     """Seconds after which an observation is abandoned and counts as failed."""
+    sees_observations: ClassVar[bool] = False
+    """Whether what children and peers observed is part of its facts (`fact.observed`). Then each change of theirs has it decide again."""
     context: Context = Context("", _no_context, _no_context)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -78,7 +80,8 @@ class Worker(Generic[SpecT, DesiredT, ObservedT]):
             for name, value in vars(base).items()
             if isinstance(value, State)
         }
-        states = [value for name in names if isinstance(value := getattr(cls, name), State)]
+        found = {id(value): value for name in names if isinstance(value := getattr(cls, name), State)}  # once under two names
+        states = list(found.values())
         if not states:
             return
         name = cls.__dict__.get("machine_name") or re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()

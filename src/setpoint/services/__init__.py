@@ -3,5 +3,6 @@
 from setpoint.services.contact import Contacts
 from setpoint.services.host import HostFigures, HostReader
 from setpoint.services.probe import Probe, probe_tcp
+from setpoint.services.resolver import Resolver
 
-__all__ = ["Contacts", "HostFigures", "HostReader", "Probe", "probe_tcp"]
+__all__ = ["Contacts", "HostFigures", "HostReader", "Probe", "Resolver", "probe_tcp"]

@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from setpoint.services.resolver import Resolver
+
 Answer = Literal["open", "closed", "filtered", "unresolved"]
 
 _FILTERED = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EACCES, errno.EPERM}
@@ -26,18 +28,20 @@ class Probe(msgspec.Struct, frozen=True):
     latency_ms: float | None = None
 
 
-async def probe_tcp(host: str, port: int, timeout: float) -> Probe:
-    """Try to open a TCP connection within `timeout` seconds. Never raises for what the network does."""
+async def probe_tcp(host: str, port: int, timeout: float, resolver: Resolver) -> Probe:
+    """Try to open a TCP connection within `timeout` seconds. Never raises for what the network does or how the host is called."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     where = f"{host}:{port}"
     try:
         async with asyncio.timeout(timeout):
-            _, writer = await asyncio.open_connection(host, port)
+            _, writer = await asyncio.open_connection(await resolver.address(host), port)
     except TimeoutError:
         return Probe("filtered", f"no answer from {where} within {timeout:g} s")
     except socket.gaierror as error:
         return Probe("unresolved", f"{host} cannot be resolved: {error.strerror}")
+    except (UnicodeError, ValueError) as error:
+        return Probe("unresolved", f"{host!r} is not the name of a host: {error}")
     except ConnectionRefusedError:
         return Probe("closed", f"{where} refuses connections")
     except OSError as error:

@@ -1,9 +1,10 @@
 """The journal in SQLite: one file, one writer thread, group commit.
 
-`append` puts a transition into a queue and returns; the writer commits what is waiting in one transaction, so a kill -9 loses at most the
+`append` keeps a transition in memory and returns; the writer commits what is waiting in one transaction, so a kill -9 loses at most the
 last batch (`FLUSH_S`) and never what was committed before (WAL, synchronous=NORMAL: safe against the death of the process; the last
-moments may be lost with the power). Each worker's history is bounded. A file that cannot be read is set aside under a new name, said so
-in the log, and a fresh one is started: the past is worth less than the agent coming up.
+moments may be lost with the power). What cannot be written waits in memory, bounded, and is tried again for ever. The number of rows is
+bounded. A file that is damaged is set aside under a new name, which is logged, and a fresh one is started; one that merely cannot be used
+now (a full disk, a lock) is left as it is and tried again.
 """
 
 from __future__ import annotations
@@ -11,22 +12,26 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 import msgspec
 import structlog
 
-from setpoint.store.journal import MemoryJournal, Transition
+from setpoint.store.journal import Transition
 
 log = structlog.get_logger(__name__)
 
 FLUSH_S = 0.05
+RETRY_S = 1.0
 KEEP_ROWS = 200_000
-"""Transitions kept in all; the oldest go first."""
+"""Transitions kept in the file; the oldest go first."""
+KEEP_WAITING = 20_000
+"""Transitions kept in memory while they cannot be written; the oldest go first."""
 PRUNE_EVERY = 10_000
-"""Written transitions between two prunings."""
+"""Written transitions between two prunings; one is done at the start."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS transitions (
@@ -34,95 +39,107 @@ CREATE TABLE IF NOT EXISTS transitions (
     reason TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS transitions_by_path ON transitions (path, id);
 """
+_INSERT = "INSERT INTO transitions (path, at, event, source, target, reason) VALUES (?, ?, ?, ?, ?, ?)"
+_LATEST = "SELECT path, at, event, source, target, reason FROM transitions WHERE path = ? ORDER BY id DESC LIMIT ?"
+_PRUNE = "DELETE FROM transitions WHERE id <= (SELECT MAX(id) FROM transitions) - ?"
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class SqliteJournal:
-    """Transitions in a SQLite file. Raises `OSError` when neither the file nor a fresh one can be opened."""
+    """Transitions in a SQLite file. Never raises for the state of the disk: `error` says what is the matter."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._recent = MemoryJournal()
-        self._queue: SimpleQueue[Transition | None] = SimpleQueue()
         self.error = ""
-        """Why the latest write failed; "" when it did not."""
-        self._reader = _open_or_set_aside(file)
-        self._known = {path for (path,) in self._reader.execute("SELECT DISTINCT path FROM transitions")}
+        """Why the file could not be used at the latest attempt; "" when it could."""
+        self._waiting: deque[Transition] = deque(maxlen=KEEP_WAITING)
+        self._news = threading.Event()
+        self._closed = False
+        self._commit = (
+            threading.Lock()
+        )  # held while rows move from memory to the file, so that no reader sees them twice
+        self._connection: sqlite3.Connection | None = None
+        self._written = PRUNE_EVERY
+        self._connect()
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
 
     def append(self, transition: Transition) -> None:
         """Keep it; returns at once."""
-        self._recent.append(transition)
-        self._queue.put(transition)
+        self._waiting.append(transition)
+        self._news.set()
 
     def history(self, path: str, limit: int = 100) -> Sequence[Transition]:
-        """The latest transitions of one worker, oldest first."""
-        recent = self._recent.history(path, limit)
-        if len(recent) >= limit or path not in self._known:
-            return recent
-        first = recent[0].at if recent else float("inf")
-        rows = self._reader.execute(
-            "SELECT path, at, event, source, target, reason FROM transitions WHERE path = ? AND at < ? ORDER BY id DESC LIMIT ?",
-            (path, first, limit - len(recent)),
-        ).fetchall()
-        return [Transition(*row) for row in reversed(rows)] + list(recent)
+        """The latest transitions of one worker, oldest first, in the order in which they were made."""
+        with self._commit:
+            waiting = [row for row in tuple(self._waiting) if row.path == path][-limit:]
+            rows: list[tuple[str, float, str, str, str, str]] = []
+            if self._connection is not None and len(waiting) < limit:
+                try:
+                    rows = self._connection.execute(_LATEST, (_storable(path), limit - len(waiting))).fetchall()
+                except sqlite3.Error as error:
+                    self._failed(error)
+        return [*(Transition(*row) for row in reversed(rows)), *waiting]
 
     def close(self) -> None:
-        """Write what is waiting and let go of the file."""
-        self._queue.put(None)
+        """Write what is waiting, where it can be written, and let go of the file. Returns within some seconds."""
+        self._closed = True
+        self._news.set()
         self._thread.join(timeout=5.0)
-        self._reader.close()
 
     def _write_all(self) -> None:
-        connection = _connect(self._file)
-        written, open_ = 0, True
-        waiting: list[Transition] = []
-        while open_:
-            open_ = self._gather(waiting)
-            if waiting and self._commit(connection, waiting):
-                written += len(waiting)
-                waiting.clear()
-            if written >= PRUNE_EVERY:
-                written = 0
-                _prune(connection)
-        connection.close()
+        while not self._closed:
+            self._news.wait()
+            time.sleep(0.0 if self._closed else FLUSH_S)  # what comes meanwhile goes into the same transaction
+            self._news.clear()
+            if not self._write() and not self._closed:
+                time.sleep(RETRY_S)
+                self._news.set()
+        self._write()
+        with self._commit:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
-    def _gather(self, waiting: list[Transition]) -> bool:
-        """Wait for transitions, then take those that come within the flush time. False once the journal is closed."""
-        deadline = None
-        while deadline is None or time.monotonic() < deadline:
-            try:
-                item = self._queue.get(timeout=1.0 if deadline is None else max(0.001, deadline - time.monotonic()))
-            except Empty:
-                if waiting:
-                    return True
-                continue
-            if item is None:
+    def _write(self) -> bool:
+        """Move what is waiting to the file; False when it could not be."""
+        with self._commit:
+            if self._connection is None and not self._connect():
                 return False
-            waiting.append(item)
-            deadline = deadline or time.monotonic() + FLUSH_S
+            assert self._connection is not None
+            count = len(self._waiting)
+            try:
+                with self._connection as transaction:
+                    rows = islice(self._waiting, count)
+                    transaction.executemany(
+                        _INSERT, [tuple(map(_storable, msgspec.structs.astuple(row))) for row in rows]
+                    )
+                    if self._written >= PRUNE_EVERY:
+                        transaction.execute(_PRUNE, (KEEP_ROWS,))
+                        self._written = 0
+            except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: the queue was full and moved on meanwhile
+                self._failed(error)
+                return False
+            for _ in range(min(count, len(self._waiting))):
+                self._waiting.popleft()
+            self._written += count
+            self.error = ""
+            return True
+
+    def _connect(self) -> bool:
+        try:
+            self._connection = _open_or_set_aside(self._file)
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+            return False
         return True
 
-    def _commit(self, connection: sqlite3.Connection, rows: list[Transition]) -> bool:
-        try:
-            with connection:
-                connection.executemany(
-                    "INSERT INTO transitions (path, at, event, source, target, reason) VALUES (?, ?, ?, ?, ?, ?)",
-                    [tuple(map(_storable, msgspec.structs.astuple(row))) for row in rows],
-                )
-        except sqlite3.Error as error:
-            if not self.error:
-                log.error(
-                    "the journal cannot be written; transitions are kept in memory until it can",
-                    file=self._file.name,
-                    why=str(error),
-                )
-            self.error = str(error)
-            del rows[:-KEEP_ROWS]  # bounded, however long the disk is full
-            time.sleep(FLUSH_S)
-            return False
-        self.error = ""
-        return True
+    def _failed(self, error: Exception) -> None:
+        if not self.error:
+            log.error(
+                "the journal cannot be used; transitions are kept in memory", file=self._file.name, why=str(error)
+            )
+        self.error = str(error)
 
 
 def _storable(value: str | float) -> str | float:
@@ -130,41 +147,35 @@ def _storable(value: str | float) -> str | float:
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, timeout=5.0, check_same_thread=False)
-    connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
-    return connection
-
-
 def _open_or_set_aside(file: Path) -> sqlite3.Connection:
+    """Open the file; a damaged one makes place for a fresh one. Raises `sqlite3.Error` or `OSError` when it cannot be used now."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        connection = _connect(file)
-        if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+        connection = _opened(file)
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict == "ok":
             return connection
         connection.close()
-        reason = "it is damaged"
     except sqlite3.DatabaseError as error:
-        reason = str(error)
+        if getattr(error, "sqlite_errorcode", None) not in _DAMAGED:
+            raise
+        verdict = str(error)
     aside = file.with_name(f"{file.stem}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}{file.suffix}")
     log.error(
-        "the journal cannot be read; it is set aside and a fresh one started",
-        file=file.name,
-        aside=aside.name,
-        why=reason,
+        "the journal is damaged; it is set aside and a fresh one started", file=file.name, aside=aside.name, why=verdict
     )
     for suffix in ("", "-wal", "-shm"):
         part = file.with_name(file.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
-    return _connect(file)
+    return _opened(file)
 
 
-def _prune(connection: sqlite3.Connection) -> None:
+def _opened(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=2.0, check_same_thread=False)
     try:
-        with connection:
-            connection.execute(
-                "DELETE FROM transitions WHERE id <= (SELECT MAX(id) FROM transitions) - ?", (KEEP_ROWS,)
-            )
-    except sqlite3.Error as error:
-        log.warning("old transitions could not be removed from the journal", why=str(error))
+        connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.control import Observation, Snapshot, Worker, wanted
 from setpoint.machine import Phase, State, Verdict, guard
-from setpoint.services import Contacts, probe_tcp
+from setpoint.services import Contacts, Resolver, probe_tcp
 
 FRESH_INTERVALS = 1.5
 """An answer that some flow got is as good as a probe for so many probe intervals."""
@@ -95,8 +95,9 @@ class Connection(Worker[ConnectionSpec, ConnectionSpec, ConnectionObserved]):
         stopping.to(stopped, on="stop_done"),
     ]
 
-    def __init__(self, contacts: Contacts) -> None:
+    def __init__(self, contacts: Contacts, resolver: Resolver) -> None:
         self._contacts = contacts
+        self._resolver = resolver
         self._reachable: bool | None = None
         self._changes: deque[float] = deque(maxlen=1000)
 
@@ -116,7 +117,7 @@ class Connection(Worker[ConnectionSpec, ConnectionSpec, ConnectionObserved]):
             changes = self._count_changes(True, desired.flaky_window_s)
             detail = f"{desired.target}:{desired.port} answers the flow that reads it"
             return ConnectionObserved(answer="open", detail=detail, changes=changes)
-        probe = await probe_tcp(desired.target, desired.port, desired.probe_timeout_s)
+        probe = await probe_tcp(desired.target, desired.port, desired.probe_timeout_s, self._resolver)
         latency = None if probe.latency_ms is None else round(probe.latency_ms, 1)
         changes = self._count_changes(probe.answer == "open", desired.flaky_window_s)
         return ConnectionObserved(answer=probe.answer, detail=probe.detail, latency_ms=latency, changes=changes)

@@ -45,7 +45,8 @@ def _connection(config: Fields) -> tuple[str, int]:
         connection.text("name")
         with connection.fields("nmap", required="target and port") as nmap:
             target = nmap.text("target", required="a host name or address")
-            if target and not _HOST.fullmatch(target):
+            excused = nmap.place.templated or not nmap.has("target")
+            if not _HOST.fullmatch(target) and (target or not excused):
                 hint = "expected a host name or address alone, without protocol and port"
                 nmap.place.at("target").error(nmap.mark_of("target"), f"{target[:60]!r} is not a host", hint)
             return target, nmap.integer("port", low=1, high=65535, required="a port from 1 to 65535")

@@ -18,10 +18,10 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from setpoint.flows.blocking import in_thread
 from setpoint.flows.component import ConnectError, Context, Meta, Msg
 from setpoint.flows.component import Fields as ComponentFields
 from setpoint.flows.inputs.lines import Lines
+from setpoint.services.blocking import in_thread
 
 CHUNK: Final = 64 * 1024
 

@@ -10,11 +10,11 @@ import asyncio
 import os
 from typing import Final
 
-from setpoint.flows.blocking import in_thread
 from setpoint.flows.component import ConnectError, Context, Msg
 from setpoint.flows.component import Fields as ComponentFields
 from setpoint.flows.inputs.file import CHUNK, Scanner
 from setpoint.flows.inputs.lines import Lines
+from setpoint.services.blocking import in_thread
 
 _STDIN: Final = 0
 _owner: list[object] = []

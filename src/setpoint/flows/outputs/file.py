@@ -13,9 +13,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from setpoint.flows.blocking import in_thread
 from setpoint.flows.component import ConnectError, Context, Msg, WriteError, serialized
 from setpoint.flows.component import Fields as ComponentFields
+from setpoint.services.blocking import in_thread
 
 
 class File:

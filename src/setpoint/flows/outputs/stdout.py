@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Literal
 from weakref import WeakKeyDictionary
 
-from setpoint.flows.blocking import in_thread
 from setpoint.flows.component import ConnectError, Context, Msg, WriteError, serialized
 from setpoint.flows.component import Fields as ComponentFields
+from setpoint.services.blocking import in_thread
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 

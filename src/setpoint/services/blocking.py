@@ -1,6 +1,6 @@
 """Runs one call that may block, such as a write to a full pipe or a dead network disk, without letting it block anything else.
 
-Each call has a daemon thread of its own: a call that never returns keeps neither the loop, nor other flows, nor the end of the program
+Each call has a daemon thread of its own: a call that never returns keeps neither the loop, nor anybody else, nor the end of the program
 waiting, which a shared pool of threads would. For batches, not for single messages: a thread costs some 50 µs.
 """
 
@@ -38,5 +38,5 @@ async def in_thread(call: Callable[[], Answer]) -> Answer:
         with contextlib.suppress(RuntimeError):  # the loop has ended; nobody waits any more
             loop.call_soon_threadsafe(report, answer, error)
 
-    threading.Thread(target=run, name="flow-io", daemon=True).start()
+    threading.Thread(target=run, name="blocking-call", daemon=True).start()
     return await future
