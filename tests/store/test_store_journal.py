@@ -86,3 +86,56 @@ def test_text_that_is_not_unicode_costs_nothing_but_itself(tmp_path: Path) -> No
         "no such file: ?",
         "because",
     ]
+
+
+def test_a_clock_that_goes_back_does_not_hide_the_past(tmp_path: Path) -> None:
+    """History is in the order in which things happened, whatever the clock said."""
+    journal = SqliteJournal(tmp_path / "j.sqlite")
+    journal.append(Transition("agent/a", 1_700_000_000.0, "old", "s", "t", ""))
+    journal.close()
+    journal = SqliteJournal(tmp_path / "j.sqlite")
+    journal.append(Transition("agent/a", 100.0, "new", "s", "t", ""))
+    assert [row.event for row in journal.history("agent/a")] == ["old", "new"]
+    journal.close()
+
+
+def test_a_long_history_of_one_run_is_all_there(tmp_path: Path) -> None:
+    """Also what has left memory; nothing twice while it is written."""
+    journal = SqliteJournal(tmp_path / "j.sqlite")
+    for number in range(1500):
+        journal.append(move(number))
+        if number % 100 == 0:
+            assert [row.event for row in journal.history("agent/a", 2000)] == [f"e{n}" for n in range(number + 1)]
+    assert len(journal.history("agent/a", 2000)) == 1500
+    journal.close()
+
+
+def test_a_file_that_is_locked_is_not_damaged(tmp_path: Path) -> None:
+    """It is left as it is, the fault is said, and what waited is written when the lock is gone."""
+    import sqlite3
+
+    file = tmp_path / "j.sqlite"
+    SqliteJournal(file).close()
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN IMMEDIATE")
+    journal = SqliteJournal(file)
+    journal.append(move(1))
+    assert "locked" in journal.error
+    assert [row.event for row in journal.history("agent/a")] == ["e1"]
+    holder.execute("COMMIT")
+    holder.close()
+    journal.close()
+    assert [row.event for row in SqliteJournal(file).history("agent/a")] == ["e1"]
+    assert not [path for path in tmp_path.iterdir() if "damaged" in path.name]
+
+
+def test_the_number_of_rows_is_bounded_over_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box that restarts all the time does not fill its disk."""
+    monkeypatch.setattr("setpoint.store.sqlite.KEEP_ROWS", 10)
+    for run in range(5):
+        journal = SqliteJournal(tmp_path / "j.sqlite")
+        for number in range(8):
+            journal.append(move(100 * run + number))
+        journal.close()
+    assert len(SqliteJournal(tmp_path / "j.sqlite").history("agent/a", 1000)) <= 18
