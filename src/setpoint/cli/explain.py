@@ -131,13 +131,18 @@ def _guard(node: dict[str, Any], depth: int) -> Iterator[Text]:
     if node["kind"] == "not" and not parts[0]["parts"]:  # one line says it all
         leaf, parts = parts[0], []
         line.append(f" not {clean(leaf['text'])}")
-        _append_facts(line, leaf["doc"] if leaf["ok"] or not leaf["doc"] else f"not: {leaf['doc']}", leaf["because"])
+        _append_facts(line, _doc_of_not(leaf), leaf["because"])
     else:
         line.append(f" {clean(COMPOSED.get(node['kind'], node['text']))}")
         _append_facts(line, node["doc"], node["because"])
     yield line
     for part in parts:
         yield from _guard(part, depth + 1)
+
+
+def _doc_of_not(leaf: dict[str, Any]) -> str:
+    """The meaning of a guard that must not hold, said so that it cannot be read as its opposite."""
+    return f"{'but' if leaf['ok'] else 'not'}: {leaf['doc']}" if leaf["doc"] else ""
 
 
 def _append_facts(line: Text, doc: str, because: str) -> None:

@@ -6,9 +6,11 @@ as one sentence with its remedy; a traceback is always a defect of Setpoint.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -20,7 +22,7 @@ from setpoint.cli.machines import draw, machines
 from setpoint.cli.operate import disable, enable, force, pause, restart, resume, retry
 from setpoint.cli.status import status
 from setpoint.cli.topics import topics
-from setpoint.cli.trouble import Trouble
+from setpoint.cli.trouble import FAILED, Trouble
 from setpoint.cli.up import up
 
 app = typer.Typer(
@@ -65,6 +67,9 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, with the process's own arguments by default. Always ends by `SystemExit`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # marks and arrows on a terminal that has none
     try:
         app(arguments)
     except Trouble as trouble:
@@ -73,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        _say(Trouble(f"the output cannot be written: {error.strerror}", "make room, or write elsewhere"))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
 
 
 def _say(trouble: Trouble) -> None:

@@ -55,6 +55,8 @@ def status(
     found = _ask(agent)
     if json:
         print_json(found.workers)
+        for line in _config_lines(found.config):  # the list has no room for it, and exit code 3 needs its reason
+            console(stderr=True).print(line)
     else:
         console().print(_report(found))
     raise typer.Exit(found.code)

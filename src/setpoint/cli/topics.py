@@ -10,6 +10,9 @@ import typer
 from setpoint.cli.connect import Connection, JsonOption, UrlOption
 from setpoint.cli.output import ago, clean, console, is_terminal, print_json
 
+WIDE = 160
+"""Columns from which on a terminal has room for the producers too; below, the topics need it."""
+
 
 def topics(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Only topics that have this in their name.")] = "",
@@ -31,21 +34,23 @@ def _table(found: list[dict[str, Any]]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
+    wide = console().width >= WIDE
+    longest = None if not is_terminal() else 48 if wide else 20
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("topic", overflow="fold")
-    table.add_column("value", no_wrap=True, overflow="ellipsis", max_width=48 if is_terminal() else None)
+    table.add_column("topic", overflow="fold", min_width=20)
+    table.add_column("value", no_wrap=True, overflow="ellipsis", max_width=longest)
     table.add_column("age", no_wrap=True, justify="right")
     table.add_column("messages", no_wrap=True, justify="right")
-    table.add_column("producer", no_wrap=True, overflow="ellipsis")
+    if wide:
+        table.add_column("producer", no_wrap=True, overflow="ellipsis")
     for topic in found:
         value = (
             Text(f"unreadable: {clean(topic['problem'])}", style="red")
             if topic["problem"]
             else Text(_value(topic["value"]))
         )
-        table.add_row(
-            clean(topic["topic"]), value, ago(topic["timestamp"]), str(topic["count"]), clean(topic["producer"])
-        )
+        producer = [clean(topic["producer"])] if wide else []
+        table.add_row(clean(topic["topic"]), value, ago(topic["timestamp"]), str(topic["count"]), *producer)
     return table
 
 

@@ -155,7 +155,7 @@ function node({ kind, text, ok, doc, because, parts: below }) {
   if (kind === "not" && !below[0].parts.length) {
     // one line says it all
     const [leaf] = below;
-    return node({ ...leaf, kind: "leaf", text: `not ${leaf.text}`, ok, doc: leaf.ok || !leaf.doc ? leaf.doc : `not: ${leaf.doc}` });
+    return node({ ...leaf, kind: "leaf", text: `not ${leaf.text}`, ok, doc: docOfNot(leaf) });
   }
   const words = [doc, because].filter(Boolean).join(" — ");
   return el(
@@ -166,6 +166,11 @@ function node({ kind, text, ok, doc, because, parts: below }) {
     words ? el("span", { class: "meaning" }, ` ${words}`) : null,
     below.length ? el("ul", {}, below.map(node)) : null,
   );
+}
+
+/** The meaning of a guard that must not hold, said so that it cannot be read as its opposite. */
+function docOfNot({ ok, doc }) {
+  return doc ? `${ok ? "but" : "not"}: ${doc}` : "";
 }
 
 function mark(ok) {
