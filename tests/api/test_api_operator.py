@@ -29,7 +29,7 @@ def test_a_verb_is_obeyed_and_kept_with_its_reason() -> None:
     """Paused, said so, and found in the history."""
     told, detail = tell((f"{PRESS}/pause", {"json": {"why": "looking at it (anna)"}}))
     assert told.json() == {"path": "agent/press-1", "verb": "pause", "why": "looking at it (anna)"}
-    assert detail.json()["stalled"] == {"ok": True, "reason": "paused by the operator"}
+    assert detail.json()["stalled"] == {"ok": True, "reason": "paused by the operator: looking at it (anna)"}
     _, history = tell((f"{PRESS}/pause", {"json": {"why": "looking (anna)"}}), then=f"{PRESS}/history")
     assert (history.json()[-1]["event"], history.json()[-1]["reason"]) == ("operator_pause", "looking (anna)")
 

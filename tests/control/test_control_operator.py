@@ -23,7 +23,7 @@ def test_a_paused_worker_is_observed_but_does_nothing() -> None:
         await asyncio.sleep(60)
         assert s.worker("top/p").observed == {"running": False, "version": 0}
         assert state(s, "top/p") == "running"
-        assert s.worker("top/p").stalled.reason == "paused by the operator"
+        assert s.worker("top/p").stalled.reason == "paused by the operator: looking at it (anna)"
         s.tell("top/p", "resume", why="done (anna)")
         await reach(s, "top/p", "starting", within=0.1)
         await reach(s, "top/p", "running", within=5)
@@ -62,6 +62,7 @@ def test_a_disabled_worker_stops_until_it_is_enabled() -> None:
         s.want([process("p", children=["c"], version=2)])
         await asyncio.sleep(30)
         assert state(s, "top/p") == "stopped"
+        assert s.workers()[0].reason == "disabled by the operator: maintenance (ben)"
         s.tell("top/p", "enable", why="done (ben)")
         await reach(s, "top/p/c", "running")
         await s.stop()

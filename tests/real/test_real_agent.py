@@ -143,7 +143,8 @@ def test_a_bridge_follows_its_device_off_the_network_and_back(tmp_path: Path) ->
 
     base = ("--port-base", str(device), "--drop-every", "0")
     with agent(tmp_path, port):
-        until(lambda: state() == "starting_connection: starting: waiting for connection")
+        waits = f"starting: waiting for connection: closed: 127.0.0.1:{device} refuses connections"
+        until(lambda: state() == f"starting_connection: {waits}")
         explanation = ask(port, "workers/agent/bridges/press/explain")
         assert f"127.0.0.1:{device} refuses connections" in json.dumps(explanation)
         with running(sys.executable, str(PLANT), *base):

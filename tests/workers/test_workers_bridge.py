@@ -125,7 +125,8 @@ def test_a_bridge_waits_for_its_connection_for_as_long_as_it_takes() -> None:
     async def story(s: Supervisor, plant: Plant) -> None:
         plant.connection = ConnectionObserved(answer="filtered", detail="no answer from plc:502 within 3 s")
         await asyncio.sleep(3600)
-        assert s.worker("agent/b").reason == "starting: waiting for connection"
+        waits = "starting: waiting for connection: filtered: no answer from plc:502 within 3 s"
+        assert s.worker("agent/b").reason == waits
         way = next(way for way in s.explain("agent/b").ways if way.event == "start_connection_up")
         assert not way.open
         assert way.guard.text == "connection_up"
@@ -160,12 +161,12 @@ def test_a_connection_lost_while_starting_starts_over() -> None:
         (
             {"broker": BrokerObserved(open=True, fault="disk full")},
             "degraded_redpanda",
-            "redpanda degraded: degraded: disk full",
+            "redpanda degraded: disk full",
         ),
         (
             {"flow": msgspec.structs.replace(RUNNING, input_connected=False)},
             "degraded_dfc",
-            "flow degraded: degraded: input not connected",
+            "flow degraded: input not connected",
         ),
     ],
 )

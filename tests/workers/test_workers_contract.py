@@ -64,9 +64,10 @@ def test_fixed_reasons_are_those_of_the_contract(name: str) -> None:
     machine = find_machine(name)
     for arc in CONTRACT[name]["arcs"]:
         text = arc.get("reason")
-        state = machine.by_name[arc["to"]]
-        if text is not None and "<" not in text and "(" not in text and not callable(state.reason):
-            assert state.reason == text, arc
+        if text is None or "<" in text or "(" in text:
+            continue
+        ours = [each for each in machine.arcs if each.event == arc["event"] and each.target.name == arc["to"]]
+        assert {each.reason or each.target.reason for each in ours} == {text} or text == "", arc
 
 
 @pytest.mark.parametrize("name", sorted(machines()))

@@ -130,4 +130,5 @@ class Agent:
 
 def _log_transition(record: object, transition: Transition | None) -> None:
     if transition is not None:
-        log.info(transition.target, path=transition.path, on=transition.event, reason=transition.reason)
+        event = f"{transition.path}: {transition.source} → {transition.target}"
+        log.info(event, on=transition.event, reason=transition.reason)

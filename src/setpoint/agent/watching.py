@@ -40,9 +40,16 @@ async def changes_of(file: Path) -> AsyncIterator[None]:
 async def _watch(file: Path, hint: asyncio.Event) -> None:
     while True:
         try:
-            async for changes in awatch(file.parent, debounce=50, step=10, recursive=False, rust_timeout=1000):
-                if _concerns(file, [path for _, path in changes]):
-                    hint.set()
+            watch = awatch(
+                file.parent,
+                watch_filter=lambda _, path: _concerns(file, path),
+                debounce=50,
+                step=10,
+                recursive=False,
+                rust_timeout=1000,
+            )
+            async for _ in watch:
+                hint.set()
         except (
             FileNotFoundError,
             RuntimeError,
@@ -51,9 +58,9 @@ async def _watch(file: Path, hint: asyncio.Event) -> None:
             await asyncio.sleep(SLOW_LOOK_S)
 
 
-def _concerns(file: Path, changed: list[str]) -> bool:
+def _concerns(file: Path, changed: str) -> bool:
     """Whether a change in the directory may be one of the file; of a link any may be, since what it leads to is exchanged."""
-    return file.is_symlink() or any(Path(path).name == file.name for path in changed)
+    return Path(changed).name == file.name or file.is_symlink()
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -89,7 +89,7 @@ class Core:
     def tell(self, path: str, verb: Verb, *, why: str, state: str = "") -> None:
         """An operator's verb. Raises `KeyError` when there is no such worker, `NotPossible` when it cannot be done."""
         record = self.family.table[path]
-        self._operator.tell(record, verb, state)
+        self._operator.tell(record, verb, why=why, state=state)
         self._tell(
             record, Transition(path, self.agenda.wall, f"operator_{verb}", record.state, state or record.state, why)
         )
@@ -285,7 +285,7 @@ class Core:
 
     def _is_paused(self, record: Record) -> bool:
         """Paused by an operator, which does not hold up a removal or the end of the agent."""
-        return record.paused and not record.removing and not self.agenda.shutting_down
+        return bool(record.paused) and not record.removing and not self.agenda.shutting_down
 
     def _not_stopped_yet(self, record: Record) -> Decision:
         """It looks stopped, but by news from before its last action: what is still starting would be left behind."""

@@ -34,17 +34,17 @@ class Operator:
         self._agenda = agenda
         self._observing = observing
 
-    def tell(self, record: Record, verb: Verb, state: str = "") -> None:
+    def tell(self, record: Record, verb: Verb, *, why: str, state: str = "") -> None:
         """Carry out a verb; the worker is evaluated next. `state` is for `force`. Raises `NotPossible`."""
         match verb:
             case "pause":
-                record.paused = True
+                record.paused = why or "no reason given"
             case "resume":
-                record.paused = False
+                record.paused = ""
             case "disable":
-                record.disabled = True
+                record.disabled = why or "no reason given"
             case "enable":
-                record.disabled = False
+                record.disabled = ""
             case "restart":
                 self._restart(record)
             case "retry":

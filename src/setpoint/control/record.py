@@ -55,8 +55,8 @@ class Record:
     removing: bool = False
     stops_after: frozenset[str] = frozenset()  # at shutdown: the workers that need it
     wanted: bool = True
-    paused: bool = False  # by the operator, as are the next four
-    disabled: bool = False
+    paused: str = ""  # why, while an operator has it paused
+    disabled: str = ""  # why, while an operator has it disabled
     restarting: bool = False
     retry: bool = False
     forced: str = ""
@@ -126,7 +126,7 @@ class Record:
         if self.spec_error:
             return f"config error: {self.spec_error}"
         if self.paused:
-            return "paused by the operator"
+            return f"paused by the operator: {self.paused}"
         if self.stale:
             return f"stale: {self.error or 'no fresh observation'}"
         if self.alive and self.phase is Phase.FAILED:

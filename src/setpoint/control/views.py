@@ -74,6 +74,8 @@ def phase_text(record: Record) -> str:
 def reason_text(record: Record) -> str:
     """The reason of the state, led by what keeps the runtime from moving it."""
     stalled, reason = record.stalled, record.reason
+    if record.disabled:
+        return f"disabled by the operator: {record.disabled}"
     if not stalled or not reason:
         return stalled or reason
     return stalled if reason in stalled else f"{stalled}; {reason}"

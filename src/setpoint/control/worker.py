@@ -80,7 +80,9 @@ class Worker(Generic[SpecT, DesiredT, ObservedT]):
             for name, value in vars(base).items()
             if isinstance(value, State)
         }
-        found = {id(value): value for name in names if isinstance(value := getattr(cls, name), State)}  # once under two names
+        found = {
+            id(value): value for name in names if isinstance(value := getattr(cls, name), State)
+        }  # once under two names
         states = list(found.values())
         if not states:
             return

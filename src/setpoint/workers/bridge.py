@@ -80,10 +80,7 @@ def flows_healthy(s: Seen) -> Verdict:
 @guard
 def flow_failed(s: Seen) -> Verdict:
     "a flow cannot work as configured"
-    for name in _wanted_flows(s.desired):
-        if s.children[name].stalled.startswith("config error"):
-            return Verdict(True, f"{name} flow: {s.children[name].stalled}")
-    return Verdict(False)
+    return Verdict(bool(_flow_error(s)), _flow_error(s))
 
 
 @guard
@@ -108,7 +105,7 @@ def children_stopped(s: Seen) -> Verdict:
 
 
 def _says(name: str, fact: Fact) -> str:
-    text = fact.stalled or fact.reason
+    text = (fact.stalled or fact.reason).removeprefix(f"{fact.state}: ")
     return f"{name} is {fact.state}: {text}" if text and text != fact.state else f"{name} is {fact.state}"
 
 
@@ -124,8 +121,13 @@ def _contradiction(s: Seen) -> str:
     return ""
 
 
+def _flow_error(s: Seen) -> str:
+    errors = [(name, s.children[name].stalled) for name in _wanted_flows(s.desired)]
+    return "; ".join(f"{name} flow: {text}" for name, text in errors if text.startswith("config error"))
+
+
 def _why(fact: Fact) -> str:
-    return fact.stalled or fact.reason or fact.state
+    return (fact.stalled or fact.reason).removeprefix(f"{fact.state}: ") or fact.state
 
 
 def _connection_degraded(s: Seen) -> str:
@@ -137,8 +139,30 @@ def _redpanda_degraded(s: Seen) -> str:
 
 
 def _flow_degraded(s: Seen) -> str:
+    return f"flow degraded: {_why_of_flows(s) or 'recovering'}"
+
+
+WAITS_FOR_CONNECTION = "starting: waiting for connection"
+WAITS_FOR_REDPANDA = "starting: redpanda not healthy"
+WAITS_FOR_FLOW = "starting: flow not running"
+FLOW_FAILED = "starting failed: flow in error state"
+
+
+def _waits_for_connection(s: Seen) -> str:
+    return f"{WAITS_FOR_CONNECTION}: {_why(s.children['connection'])}"
+
+
+def _waits_for_redpanda(s: Seen) -> str:
+    return f"{WAITS_FOR_REDPANDA}: {_why(s.peers[BROKER])}"
+
+
+def _waits_for_flow(s: Seen) -> str:
+    return f"{WAITS_FOR_FLOW}: {_why_of_flows(s)}"
+
+
+def _why_of_flows(s: Seen) -> str:
     troubled = [s.children[name] for name in _wanted_flows(s.desired) if not s.children[name].healthy]
-    return f"flow degraded: {'; '.join(_why(flow) for flow in troubled) or 'recovering'}"
+    return "; ".join(_why(flow) for flow in troubled)
 
 
 def _idling(s: Seen) -> str:
@@ -153,10 +177,10 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, Nothing]):
     interval = 5.0
 
     stopped = State(Phase.STOPPED, reason="stopped")
-    starting_connection = State(Phase.STARTING, reason="starting: waiting for connection")
-    starting_redpanda = State(Phase.STARTING, reason="starting: redpanda not healthy")
-    starting_dfc = State(Phase.STARTING, reason="starting: flow not running")
-    starting_failed_dfc = State(Phase.FAILED, reason="starting failed: flow in error state")
+    starting_connection = State(Phase.STARTING, reason=_waits_for_connection)
+    starting_redpanda = State(Phase.STARTING, reason=_waits_for_redpanda)
+    starting_dfc = State(Phase.STARTING, reason=_waits_for_flow)
+    starting_failed_dfc = State(Phase.FAILED, reason=lambda s: f"{FLOW_FAILED}: {_flow_error(s)}")
     starting_failed_dfc_missing = State(Phase.FAILED, reason="starting failed: no flows configured")
     idle = State(Phase.HEALTHY, reason=_idling)
     active = State(Phase.HEALTHY)
@@ -173,13 +197,15 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, Nothing]):
     _fine = connection_up & redpanda_healthy & flows_healthy
 
     arcs = [
-        stopped.to(starting_connection, on="start", when=wanted),
+        stopped.to(starting_connection, on="start", when=wanted, reason=WAITS_FOR_CONNECTION),
         (_starting | _failed | _running).to(stopping, on="stop", when=~wanted),
-        starting_connection.to(starting_redpanda, on="start_connection_up", when=connection_up),
+        starting_connection.to(
+            starting_redpanda, on="start_connection_up", when=connection_up, reason=WAITS_FOR_REDPANDA
+        ),
         (starting_redpanda | starting_dfc).to(starting_connection, on="start_retry", when=~connection_up),
-        starting_redpanda.to(starting_dfc, on="start_redpanda_up", when=redpanda_healthy),
+        starting_redpanda.to(starting_dfc, on="start_redpanda_up", when=redpanda_healthy, reason=WAITS_FOR_FLOW),
         starting_dfc.to(starting_failed_dfc_missing, on="start_failed_dfc_missing", when=no_flows),
-        starting_dfc.to(starting_failed_dfc, on="start_failed_dfc", when=flow_failed),
+        starting_dfc.to(starting_failed_dfc, on="start_failed_dfc", when=flow_failed, reason=FLOW_FAILED),
         starting_dfc.to(idle, on="start_dfc_up", when=flows_healthy),
         starting_failed_dfc_missing.to(starting_connection, on="start_retry", when=~no_flows),
         # Left by an operator's retry or an edit of the flow only: a config error is as lasting as the config.

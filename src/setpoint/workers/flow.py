@@ -63,7 +63,7 @@ class FlowObserved(Observation, frozen=True):
     input_received: int = 0
     output_sent: int = 0
     errors: str = ""  # what failed within the error window
-    fault: str = ""  # why it is not up
+    fault: str = ""  # why it is not up, or not connected
 
 
 Seen = Snapshot[FlowSpec, FlowObserved]
@@ -119,7 +119,7 @@ def _missing_connection(observed: FlowObserved) -> str:
     sides = [
         name for name, ok in (("input", observed.input_connected), ("output", observed.output_connected)) if not ok
     ]
-    return f"{' and '.join(sides)} not connected" if sides else ""
+    return f"{' and '.join(sides)} not connected{f': {observed.fault}' if observed.fault else ''}" if sides else ""
 
 
 def _gate(prefix: str, *gates: Any) -> Any:
@@ -130,7 +130,7 @@ def _gate(prefix: str, *gates: Any) -> Any:
             verdict = gate(s)
             if not verdict:
                 return f"{prefix}: {verdict.because or gate.doc}"
-        return f"{prefix}: not held long enough yet"
+        return f"{prefix}: not yet for {s.desired.healthcheck_debounce_s:g} s"
 
     return reason
 
@@ -141,12 +141,19 @@ def _trouble(s: Seen) -> str:
         return f"degraded: {observed.fault or 'not running'}"
     if not observed.current:
         return "degraded: re-applying config"
-    missing = _missing_connection(observed)
-    detail = f" ({observed.errors})" if missing and observed.errors else ""
-    return f"degraded: {missing or observed.errors}{detail}"
+    return f"degraded: {_missing_connection(observed) or observed.errors}"
+
+
+def _fault(status: FlowStatus) -> str:
+    """Why the flow is not up, or not connected; "" when it is both."""
+    if status.running:
+        return "" if status.input_connected and status.output_connected else status.last_error
+    return "" if status.finished else status.last_error or "the flow has ended"
 
 
 def _idle(s: Seen) -> str:
+    if s.observed.moving:
+        return "idle: messages begin to flow"
     if s.observed.finished:
         return f"idle: the input has ended after {s.observed.input_received} messages"
     return f"idle: no input throughput (in={s.observed.in_per_s:g} msg/s, out={s.observed.out_per_s:g} msg/s)"
@@ -233,7 +240,7 @@ class Flow(Worker[FlowSpec, FlowSpec, FlowObserved]):
             input_received=status.input_received,
             output_sent=status.output_sent,
             errors=self._recent_errors(status, before, now, desired.error_window_s),
-            fault="" if up else status.last_error or "the flow has ended",
+            fault=_fault(status),
         )
 
     def _rates(self, status: FlowStatus, now: float) -> tuple[float, float]:
