@@ -139,3 +139,17 @@ def test_the_number_of_rows_is_bounded_over_restarts(tmp_path: Path, monkeypatch
             journal.append(move(100 * run + number))
         journal.close()
     assert len(SqliteJournal(tmp_path / "j.sqlite").history("agent/a", 1000)) <= 18
+
+
+def test_writing_while_others_append_is_no_fault(tmp_path: Path) -> None:
+    """A burst from the loop meets the writer at work; nothing is lost, doubled or complained about."""
+    journal = SqliteJournal(tmp_path / "j.sqlite")
+    faults = set()
+    for number in range(15_000):
+        journal.append(move(number))
+        faults.add(journal.error)
+    journal.close()
+    assert faults == {""}
+    assert [row.event for row in SqliteJournal(tmp_path / "j.sqlite").history("agent/a", 20_000)] == [
+        f"e{n}" for n in range(15_000)
+    ]

@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -107,22 +106,22 @@ class SqliteJournal:
             if self._connection is None and not self._connect():
                 return False
             assert self._connection is not None
-            count = len(self._waiting)
+            rows = list(self._waiting)  # at once: others append meanwhile
             try:
                 with self._connection as transaction:
-                    rows = islice(self._waiting, count)
                     transaction.executemany(
                         _INSERT, [tuple(map(_storable, msgspec.structs.astuple(row))) for row in rows]
                     )
                     if self._written >= PRUNE_EVERY:
                         transaction.execute(_PRUNE, (KEEP_ROWS,))
                         self._written = 0
-            except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: the queue was full and moved on meanwhile
+            except sqlite3.Error as error:
                 self._failed(error)
                 return False
-            for _ in range(min(count, len(self._waiting))):
-                self._waiting.popleft()
-            self._written += count
+            for row in rows:
+                if self._waiting and self._waiting[0] is row:  # the oldest may have been dropped meanwhile
+                    self._waiting.popleft()
+            self._written += len(rows)
             self.error = ""
             return True
 
