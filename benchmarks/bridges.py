@@ -6,7 +6,7 @@ processor time, memory and written messages are taken over `--seconds` seconds. 
 share of one core, how late the runtime was at 99 of 100 timers (upper bound of a bucket), resident and proportional memory (PSS) in MB,
 and memory for one more bridge against the smallest size.
 
-    python benchmarks/bridges.py [--sizes 1,100,1000] [--settle 30] [--seconds 20] [--json]
+    python benchmarks/bridges.py [--sizes 1,100,1000] [--settle 30] [--seconds 60] [--json]
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="1,100,1000")
     parser.add_argument("--values", type=int, default=1, help="values of each bridge, read once a second (at most 100)")
     parser.add_argument("--settle", type=float, default=30.0)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = []
