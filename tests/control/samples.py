@@ -49,7 +49,6 @@ class World:
     observe_fails: str = ""
     ignores_stop: bool = False
     collections: int = 0
-    decisions: int = 0
     log: list[tuple[str, float]] = field(default_factory=list)
 
     def note(self, what: str) -> None:

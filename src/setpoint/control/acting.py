@@ -67,9 +67,8 @@ class Acting:
         else:
             record.action_failures = 0
             record.action_error = ""
-            record.action_retry_at = (
-                running.started + agenda.limits.retry_first
-            )  # done, should it turn out not to have helped
+            # should it turn out not to have helped
+            record.action_retry_at = running.started + agenda.limits.retry_first
         agenda.mark(record)
         self._observing.now(record)
 

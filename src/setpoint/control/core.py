@@ -307,8 +307,8 @@ class Core:
             self.agenda.look(record, decision.wake_at)
 
     def _move(self, record: Record, event: str, target: str, reason: str) -> None:
-        source, entered_at = record.position.state, record.position.entered_at
-        record.tally.left(source, self.agenda.now - (entered_at or record.born_at))
+        source = record.position.state
+        record.tally.left(source, self.agenda.now - record.position.entered_at)
         record.position = Position(target, self.agenda.now)
         record.since, record.reason = self.agenda.wall, reason
         record.transitions += 1

@@ -71,6 +71,7 @@ class Family:
             path, spec.name, spec.worker_type, parent, spec.spec, spec.enabled, dict(spec.reads), spec.needs
         )
         record.since, record.born_at = self._agenda.wall, self._agenda.now
+        record.position = record.position._replace(entered_at=record.born_at)
         self.table[path] = record
         present[spec.name] = path
         self._set_readers(record, {}, record.reads)

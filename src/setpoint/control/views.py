@@ -127,7 +127,7 @@ def detail(record: Record, now: float) -> WorkerDetail:
 def tally_of(record: Record, now: float) -> Tally:
     """A copy of the worker's figures, with the time in its present state in them."""
     tally = copy.deepcopy(record.tally)
-    tally.left(record.state, now - (record.position.entered_at or record.born_at))
+    tally.left(record.state, now - record.position.entered_at)
     return tally
 
 

@@ -105,8 +105,8 @@ def children_stopped(s: Seen) -> Verdict:
 
 
 def _says(name: str, fact: Fact) -> str:
-    text = (fact.stalled or fact.reason).removeprefix(f"{fact.state}: ")
-    return f"{name} is {fact.state}: {text}" if text and text != fact.state else f"{name} is {fact.state}"
+    why = _why(fact)
+    return f"{name} is {fact.state}: {why}" if why != fact.state else f"{name} is {fact.state}"
 
 
 def _wanted_flows(desired: BridgeSpec) -> list[str]:
