@@ -14,7 +14,7 @@ from typing import Final
 import yaml
 
 from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
-from setpoint.agent.config.scalars import resolve
+from setpoint.templates.scalars import resolve
 from setpoint.agent.config.syntax import UNQUOTED, Fault, explain
 
 MAX_CHARACTERS: Final = 10_000_000

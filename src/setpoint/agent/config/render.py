@@ -14,7 +14,7 @@ from typing import Any, Final
 from setpoint.agent.config.compose import MAX_DEPTH
 from setpoint.agent.config.fields import Place
 from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
-from setpoint.agent.config.template import Budget, MissingVariable, Template, TemplateError, parse
+from setpoint.templates import Budget, MissingVariable, Template, TemplateError, parse
 
 MAX_STEPS: Final = 3_000_000
 MAX_CHARACTERS: Final = 20_000_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.agent.config.template import Budget, MissingVariable, TemplateError, parse
+from setpoint.templates import Budget, MissingVariable, TemplateError, parse
 
 VARIABLES: dict[str, Any] = {
     "IP": "10.0.0.5",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from setpoint.agent.config.scalars import resolve
+from setpoint.templates.scalars import resolve
 
 
 class TemplateError(Exception):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from setpoint.agent.config.template.functions import FUNCTIONS, Budget, FunctionError, kind, shown, truth
-from setpoint.agent.config.template.lexer import MissingVariable, TemplateError
-from setpoint.agent.config.template.parser import Block, Operand, Output, Pipeline, Text, TreeNode
+from setpoint.templates.functions import FUNCTIONS, Budget, FunctionError, kind, shown, truth
+from setpoint.templates.lexer import MissingVariable, TemplateError
+from setpoint.templates.parser import Block, Operand, Output, Pipeline, Text, TreeNode
 
 
 class Template:

@@ -1,4 +1,4 @@
-"""Templates in config values: the part of Go's text/template that config files use, in strict mode.
+"""Templates in configs and specs: the part of Go's text/template that config files use, in strict mode.
 
 A template is parsed once into a small tree (`lexer`, `parser`) and rendered against the variables of each item (`evaluate`,
 `functions`). A missing variable is an error that names it and what there is instead, nothing is ever printed as ``<no value>``, and a
@@ -7,10 +7,10 @@ budget bounds what a template may do, so that a hostile one ends. Source of the 
     parse('opc.tcp://{{ .IP }}:{{ .PORT }}').render({"IP": "10.0.0.5", "PORT": 4840}, Budget())
 """
 
-from setpoint.agent.config.template.evaluate import Template
-from setpoint.agent.config.template.functions import Budget
-from setpoint.agent.config.template.lexer import MissingVariable, TemplateError
-from setpoint.agent.config.template.parser import parse_tree
+from setpoint.templates.evaluate import Template
+from setpoint.templates.functions import Budget
+from setpoint.templates.lexer import MissingVariable, TemplateError
+from setpoint.templates.parser import parse_tree
 
 
 def parse(text: str) -> Template:

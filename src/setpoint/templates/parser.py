@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from setpoint.agent.config.template.functions import FUNCTIONS
-from setpoint.agent.config.template.lexer import Piece, TemplateError, Token, pieces
+from setpoint.templates.functions import FUNCTIONS
+from setpoint.templates.lexer import Piece, TemplateError, Token, pieces
 
 MAX_NESTING: Final = 30
 _REFUSED: Final = (
