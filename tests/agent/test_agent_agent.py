@@ -151,7 +151,7 @@ def test_history_goes_on_after_a_restart(tmp_path: Path) -> None:
 
     async def again(agent: Agent) -> None:
         await until(lambda: runs(agent, "one"))
-        events = [move.event for move in agent.journal.history("agent/flows/one")]
+        events = [move.event for move in agent.store.history("agent/flows/one")]
         assert events.count("create") == 2
         assert "stop_done" in events
 

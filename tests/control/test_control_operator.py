@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.control.samples import process, reach, state, supervisor, world
+from tests.control.samples import Process, World, now, process, reach, state, supervisor, world
 
 from setpoint.control import NotPossible
 from setpoint.testing import run
@@ -70,27 +70,58 @@ def test_a_disabled_worker_stops_until_it_is_enabled() -> None:
     run(main())
 
 
-def test_a_restart_stops_and_comes_back() -> None:
-    """It goes through its stop, and is never turned into a removal, however long the stop takes."""
+def test_a_restart_stops_the_worker_and_makes_it_anew() -> None:
+    """It goes through its stop, another object takes its place, and it comes back; its row, history and counts go on."""
 
     async def main() -> None:
-        s = supervisor()
+        outside = World()
+        s = supervisor(process=lambda: Process(outside))
         s.want([process("p")])
         await reach(s, "top/p", "running")
-        outside = world(s, "top/p")
-        outside.takes = 100.0
+        before = s.records["top/p"].worker
         s.tell("top/p", "restart", why="stuck (ben)")
         await reach(s, "top/p", "stopping")
-        await asyncio.sleep(60)
-        outside.takes = 0.1
-        await reach(s, "top/p", "running", within=300)
-        assert world(s, "top/p") is outside
+        await reach(s, "top/p", "running")
+        assert s.records["top/p"].worker is not before
+        assert s.records["top/p"].starts == 2
         events = [move.event for move in s.journal.history("top/p")]
-        assert events.index("operator_restart") < events.index("stop") < events.index("stop_done")
+        after = events[events.index("operator_restart") :]
+        assert after == [
+            "operator_restart",
+            "stop",
+            "stop_done",
+            "recreate",
+            "create",
+            "create_done",
+            "start",
+            "start_done",
+        ]
         s.tell("top/p", "disable", why="x")
         await reach(s, "top/p", "stopped")
         with pytest.raises(NotPossible, match="nothing to restart"):
             s.tell("top/p", "restart", why="x")
+        await s.stop()
+
+    run(main())
+
+
+def test_a_restart_is_never_turned_into_a_removal_however_long_the_stop_takes() -> None:
+    """One that does not stop within the restart time is made anew as it is, and its history says so."""
+
+    async def main() -> None:
+        outside = World()
+        s = supervisor(process=lambda: Process(outside))
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        outside.takes = 100.0
+        at = now()
+        s.tell("top/p", "restart", why="stuck (ben)")
+        assert await s.until(lambda s: any(m.event == "recreate" for m in s.journal.history("top/p")), 60)
+        assert now() - at == pytest.approx(30, abs=0.1)
+        made = next(m for m in s.journal.history("top/p") if m.event == "recreate")
+        assert made.reason == "restarted by the operator: stuck (ben); made anew although it has not stopped"
+        outside.takes = 0.1
+        await reach(s, "top/p", "running", within=300)
         await s.stop()
 
     run(main())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from setpoint.machine import ALWAYS, Arc, Guard, Machine, Phase, Setting, State, expression, guard, held
+from setpoint.machine import ALWAYS, Arc, Guard, Machine, Phase, Setting, Signal, State, expression, guard, held
+from setpoint.machine.seconds import RESUMES
 
 Facts = dict[str, Any]
 
@@ -61,6 +63,7 @@ waits = (
     | st.floats(0, 1e6, allow_nan=False)
     | st.builds(Setting, st.sampled_from(["grace_s", "idle_s"]), st.integers(0, 9))
 )
+resumes = st.sampled_from(RESUMES)
 expressions = st.sampled_from(
     ["alive", "level > 3", "level == 2 or level < 1", "not low", "level in [1, 2]", "(level) >= 1", "name == 'a and b'", "a, b", "True",
      "level # full", "low if level else wanted", "'it''s' == name", "always", "-level < 2 <= level", "len(name) > 3 and level"]
@@ -73,7 +76,7 @@ def _grown(parts: st.SearchStrategy[Guard]) -> st.SearchStrategy[Guard]:
         st.builds(lambda a, b: a & b, parts, parts)
         | st.builds(lambda a, b: a | b, parts, parts)
         | st.builds(lambda a: ~a, parts)
-        | st.builds(held, parts, waits)
+        | st.builds(held, parts, waits, resume=resumes)
     )
 
 
@@ -84,6 +87,13 @@ snapshots = st.fixed_dictionaries(
 )
 
 
+def _signals(state: State) -> list[Signal]:
+    """The signals that a state may have which is not the initial one."""
+    if state.phase is None:
+        return [""]
+    return ["", "restart", "removal"] if state.phase is Phase.STOPPED and not state.act else ["", "restart"]
+
+
 @st.composite
 def machines(draw: st.DrawFn, conditions: st.SearchStrategy[Guard] = guards) -> Machine:
     """Any valid machine, small."""
@@ -92,13 +102,14 @@ def machines(draw: st.DrawFn, conditions: st.SearchStrategy[Guard] = guards) -> 
         State(draw(phases), name=name, act=draw(st.just("") | names), final=False, reason=draw(texts), doc=draw(texts))
         for name in draw(st.lists(names, min_size=1, max_size=5, unique=True))
     ]
+    states[1:] = [replace(state, signal=draw(st.sampled_from(_signals(state)))) for state in states[1:]]
     arcs: dict[tuple[str, ...], Arc] = {}
     for _ in range(draw(st.integers(0, 8)) if len(states) > 1 else 0):
         source, target = draw(st.permutations(states))[:2]
         when, after = draw(conditions), draw(st.none() | waits)
-        arc = source.to(
-            target, on=draw(names), when=when, after=after, priority=draw(st.integers(-2, 2)), reason=draw(texts)
-        )
+        resume = "deadline" if after is None else draw(resumes)
+        priority, reason = draw(st.integers(-2, 2)), draw(texts)
+        arc = source.to(target, on=draw(names), when=when, after=after, resume=resume, priority=priority, reason=reason)
         arcs[arc.event, source.name, target.name, str(when)] = arc
-    initial = draw(st.sampled_from(states)).name
+    initial = draw(st.sampled_from([state.name for state in states if not state.signal]))
     return Machine(draw(names), states, arcs.values(), initial=initial, version=draw(names), doc=draw(texts))

@@ -1,6 +1,6 @@
 """The agent: a config file, kept in force.
 
-It puts the parts together (broker, flow engine, supervisor, journal), applies the file to the supervisor, and applies it again whenever
+It puts the parts together (broker, flow engine, supervisor, store), applies the file to the supervisor, and applies it again whenever
 the file changes. Everything that can go wrong with the file ends up in `config_status`; nothing that is wrong with it stops what runs.
 """
 
@@ -25,7 +25,7 @@ from setpoint.flows import FlowEngine
 from setpoint.namespace import EmbeddedBroker
 from setpoint.services import Contacts
 from setpoint.services.blocking import in_thread
-from setpoint.store import SqliteJournal, Transition
+from setpoint.store import SqliteStore, Transition
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +47,11 @@ class Agent:
         checker = Checker(source=config.name, env=env, engine=self._engine)
         self._loader = Loader(config, last_good=data / "last-good.yaml", check=checker.check, wall=time.time)
         self._watch: asyncio.Task[None] | None = None
-        self.journal = SqliteJournal(data / "journal.sqlite")
+        self.store = SqliteStore(data / "store.sqlite")
         self.supervisor = Supervisor(
             registry_for(engine=self._engine, broker_service=self.broker, contacts=contacts, data=data),
             root=ROOT,
-            journal=self.journal,
+            store=self.store,
         )
         self.supervisor.listen(_log_transition)
         self._loader.load()
@@ -81,7 +81,7 @@ class Agent:
                     await closing
             except Exception as error:
                 log.warning(f"{name} could not be closed", why=str(error) or type(error).__name__)
-        await in_thread(self.journal.close)
+        await in_thread(self.store.close)
         self._lock.close()
         return left
 

@@ -152,6 +152,8 @@ def _arcs(machine: Machine) -> Any:
     from rich.table import Table
     from rich.text import Text
 
+    from setpoint.machine.draw.edges import asks, condition
+
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in ("state", "on", "to"):
         table.add_column(column, no_wrap=True)
@@ -160,10 +162,11 @@ def _arcs(machine: Machine) -> Any:
         shown = state_text(state.name, state.phase or "")
         if state.name == machine.initial:
             shown.append(" (first)", style="dim")
+        if state.signal:
+            shown.append(f" ({asks(state)})", style="dim")
         arcs = machine.outgoing(state.name)
         for number, arc in enumerate(arcs):
-            when = clean(str(arc.when)) + (f", after {arc.after} s" if arc.after is not None else "")
-            table.add_row(shown if number == 0 else "", arc.event, arc.target.name, when)
+            table.add_row(shown if number == 0 else "", arc.event, arc.target.name, clean(condition(arc)))
         if not arcs:
             table.add_row(shown, "", "", "")
     return Group(Text(f"{machine.name}: {clean(machine.doc.partition(chr(10))[0])}", style="bold"), Text(""), table)

@@ -17,7 +17,7 @@ WhyOption = Annotated[
 
 
 def pause(path: PathArgument, reason: WhyOption = "", url: UrlOption = None) -> None:
-    """Let a worker decide and do nothing, until resumed or until the agent starts again. It is still observed."""
+    """Let a worker decide and do nothing until resumed. It is still observed."""
     _tell(path, "pause", reason, url)
 
 
@@ -27,7 +27,7 @@ def resume(path: PathArgument, reason: WhyOption = "", url: UrlOption = None) ->
 
 
 def disable(path: PathArgument, reason: WhyOption = "", url: UrlOption = None) -> None:
-    """Stop a worker and its children, until enabled or until the agent starts again."""
+    """Stop a worker and its children, until enabled; also after the agent has been started again."""
     _tell(path, "disable", reason, url)
 
 

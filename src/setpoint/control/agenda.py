@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
+
+import structlog
 
 from setpoint.control.limits import Limits
 from setpoint.control.record import Record
 from setpoint.control.registry import AnyWorker
+from setpoint.store import Transition
+
+log = structlog.get_logger(__name__)
 
 
 class Timer(IntEnum):
@@ -23,8 +28,7 @@ class Timer(IntEnum):
 
     LOOK = 1  # evaluate the worker: a declared deadline or a retry
     RESYNC = 6  # evaluate it although nothing is known to have changed
-    OBSERVE = 2
-    OBSERVE_TIMEOUT = 3
+    COLLECT = 2  # an observation is due, or the one in flight has taken too long
     STALE = 4
     ACT_TIMEOUT = 5
 
@@ -63,6 +67,9 @@ class Close(NamedTuple):
 
 Effect = Observe | Act | Abandon | Close
 
+Listener = Callable[[Record, Transition | None], None]
+"""Told of every change people can see: a transition, or None where only the reason or condition changed."""
+
 
 class Due(NamedTuple):
     """One timer: when, a tie-breaker, what for, whom, and a token that says whether it still counts."""
@@ -87,6 +94,18 @@ class Agenda:
         self._timers: list[Due] = []
         self._order = 0
         self._effects: list[Effect] = []
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def tell(self, record: Record, transition: Transition | None) -> None:
+        """Tell whoever listens. What fails there is not the worker's fault."""
+        for listener in self._listeners:
+            try:
+                listener(record, transition)
+            except Exception:
+                log.exception("a listener failed", path=record.path)
 
     def mark(self, record: Record) -> None:
         """Something this worker reads has changed."""
@@ -112,8 +131,9 @@ class Agenda:
 
     def due(self) -> Iterator[Due]:
         """Take the timers that are due."""
-        while self._timers and self._timers[0].at <= self.now:
-            yield heapq.heappop(self._timers)
+        timers, now = self._timers, self.now
+        while timers and timers[0][0] <= now:
+            yield heapq.heappop(timers)
 
     @property
     def next_due(self) -> float | None:

@@ -23,6 +23,13 @@ class Limits:
     retry_first: float = 1.0
     retry_cap: float = 60.0
     """A failed action, a failed creation and an open circuit are tried again after `retry_first`, doubling up to `retry_cap`, for ever."""
+    restarts: int = 5
+    restart_window: float = 60.0
+    """Starts that follow upon one another within the window: after so many, each further one waits, ever longer, up to `retry_cap`."""
+    restart_timeout: float = 30.0
+    """A worker that is to be made anew and has not stopped by then is made anew as it is."""
+    resume_patience: float = 5.0
+    """After a restart of the agent a worker waits so long for those it looks at, before it goes on in its stored state."""
     moves_at_once: int = 16
     """So many moves in one evaluation are a machine that never comes to rest; it goes on after a pause."""
     looks_at_once: int = 100

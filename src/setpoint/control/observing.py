@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from setpoint.control.agenda import Abandon, Agenda, Observe, Timer
-from setpoint.control.record import Record
+from setpoint.control.record import FOREVER, NEVER, Record
 from setpoint.control.snapshot import Observation
 
 SHORTEST_PAUSE_S = 0.01
@@ -33,12 +33,12 @@ class Observing:
     def __init__(self, agenda: Agenda) -> None:
         self._agenda = agenda
         self.told: Callable[[Record], None] = lambda record: None
-        """Called when what a worker observed has changed."""
+        """Called when what a worker observed has changed, or whether it could."""
 
     def begin(self, record: Record) -> None:
         """A worker has been created: measure it now, and from now on."""
         record.beat = self._agenda.jitter.random()
-        self._agenda.at(self._agenda.now + self._agenda.limits.stale_after, Timer.STALE, record)
+        self._agenda.at(self._agenda.now + self._agenda.limits.stale_after, Timer.STALE, record, record.born_at)
         self.now(record)
 
     def now(self, record: Record) -> None:
@@ -48,23 +48,37 @@ class Observing:
         else:
             self._start(record)
 
-    def due(self, record: Record, token: float) -> None:
-        """The interval is over."""
-        if token == record.observe_at and not record.observing:
+    def rings(self, record: Record, at: float) -> None:
+        """The collector's timer: a collection is due, or the one in flight has taken too long, or it was set for what is over."""
+        if at != record.collector_at or record.worker is None:
+            return
+        record.collector_at = FOREVER
+        due = record.observe_at + record.worker.timeout if record.observing else record.observe_at
+        if self._agenda.now < due:
+            self._wake(record, due)
+        elif record.observing:
+            self._timed_out(record)
+        else:
             self._start(record)
 
-    def _start(self, record: Record) -> None:
-        assert record.worker is not None
-        agenda = self._agenda
-        record.observing = token = agenda.token()
-        record.observe_at = agenda.now
-        agenda.at(agenda.now + record.worker.timeout, Timer.OBSERVE_TIMEOUT, record, token)
-        agenda.emit(Observe(record.path, token, record.worker, record.in_force))
+    def _wake(self, record: Record, at: float) -> None:
+        """Have the timer ring at that time at the latest. One timer a collector is enough: it is set again when it rings too early."""
+        if at < record.collector_at:
+            record.collector_at = at
+            self._agenda.at(at, Timer.COLLECT, record, at)
 
-    def timed_out(self, record: Record, token: float) -> None:
+    def _start(self, record: Record) -> None:
+        worker, agenda = record.worker, self._agenda
+        assert worker is not None
+        now = agenda.now
+        record.observing = token = agenda.token()
+        record.observe_at = now
+        self._wake(record, min(now + worker.timeout, _next_beat(now, worker.interval, record.beat)))
+        agenda.emit(Observe(record.path, token, worker, record.in_force))
+
+    def _timed_out(self, record: Record) -> None:
         """No result in time: abandon the collection and count it."""
-        if token != record.observing or record.worker is None:
-            return
+        assert record.worker is not None
         self._agenda.emit(Abandon(record.observing))
         record.hung += 1
         record.tally.abandoned += 1
@@ -82,7 +96,8 @@ class Observing:
         record.observing = 0
         asked_again = record.observe_again
         record.observe_again = False
-        record.tally.observations.add(self._agenda.now - outcome.started, failed=bool(outcome.error))
+        tally = record.tally
+        tally.observations = tally.observations.plus(self._agenda.now - outcome.started, failed=bool(outcome.error))
         self._plan_next(record, at_once=asked_again)
         self._take(record, outcome, token)
 
@@ -96,6 +111,7 @@ class Observing:
             error = f"collect_observed_state returned {type(outcome.value).__name__}; expected an Observation"
         awaited = record.sample_token < record.act_gate  # something waits for news from after the last action
         changed = awaited or error != record.error or not record.has_observed or bool(record.hung_reason)
+        told = error != record.error
         record.error = error
         if not error:
             differs = _differs(outcome.value, record.observed)
@@ -105,8 +121,9 @@ class Observing:
             record.sample_token = max(record.sample_token, token)
             record.stale = False
             record.hung, record.hung_reason = 0, ""
-            if differs:
-                self.told(record)
+            told = told or differs
+        if told:
+            self.told(record)
         if changed or record.acts:
             self._agenda.mark(record)
 
@@ -120,11 +137,22 @@ class Observing:
             record.observe_at = max(agenda.now, record.observe_at + SHORTEST_PAUSE_S)
         else:
             record.observe_at = _next_beat(agenda.now, worker.interval, record.beat)
-        agenda.at(record.observe_at, Timer.OBSERVE, record, record.observe_at)
+        self._wake(record, record.observe_at)
 
-    def check_stale(self, record: Record) -> None:
+    def drop(self, record: Record) -> None:
+        """Forget what was observed, and abandon the collection in flight: the worker is made anew."""
+        if record.observing:
+            self._agenda.emit(Abandon(record.observing))
+        record.observing, record.observe_again, record.collector_at = 0, False, FOREVER
+        record.observed, record.has_observed, record.error = None, False, ""
+        record.sampled_at, record.sample_token, record.stale = NEVER, 0, False
+        record.hung, record.hung_reason = 0, ""
+
+    def check_stale(self, record: Record, born_at: float) -> None:
         """Look whether the last good observation has become too old; set the next look."""
         agenda = self._agenda
+        if born_at != record.born_at:
+            return  # it has been made anew since
         fresh_for = agenda.limits.stale_after
         if record.worker is not None:  # one that is rarely measured is not stale between two measurements
             fresh_for = max(fresh_for, 3 * record.worker.interval)
@@ -135,7 +163,7 @@ class Observing:
                 record.position = record.position._replace(held={})  # nobody saw it hold without a break
                 agenda.mark(record)
             stale_at = agenda.now + fresh_for
-        agenda.at(stale_at, Timer.STALE, record)
+        agenda.at(stale_at, Timer.STALE, record, record.born_at)
 
 
 def _differs(new: object, old: object) -> bool:

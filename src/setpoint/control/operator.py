@@ -2,7 +2,7 @@
 
     pause    decide and act no more; observing goes on          resume   the end of that
     disable  stop, and stay stopped                             enable   the end of that
-    restart  stop, then go on as wanted
+    restart  stop, be made anew, then go on as wanted
     retry    forget failures and waits: try again now
     force    move to a state, whatever the guards say
 
@@ -16,8 +16,9 @@ from typing import Literal
 
 from setpoint.control.agenda import Agenda
 from setpoint.control.circuit import Circuit
+from setpoint.control.deciding import Deciding, forget_failures
 from setpoint.control.observing import Observing
-from setpoint.control.record import NEVER, Record
+from setpoint.control.record import Record
 
 Verb = Literal["pause", "resume", "disable", "enable", "restart", "retry", "force"]
 VERBS: tuple[Verb, ...] = ("pause", "resume", "disable", "enable", "restart", "retry", "force")
@@ -30,9 +31,10 @@ class NotPossible(ValueError):
 class Operator:
     """Carries out verbs on rows of the table."""
 
-    def __init__(self, agenda: Agenda, observing: Observing) -> None:
+    def __init__(self, agenda: Agenda, observing: Observing, deciding: Deciding) -> None:
         self._agenda = agenda
         self._observing = observing
+        self._deciding = deciding
 
     def tell(self, record: Record, verb: Verb, *, why: str, state: str = "") -> None:
         """Carry out a verb; the worker is evaluated next. `state` is for `force`. Raises `NotPossible`."""
@@ -46,24 +48,23 @@ class Operator:
             case "enable":
                 record.disabled = ""
             case "restart":
-                self._restart(record)
+                self._restart(record, why or "no reason given")
             case "retry":
                 self._retry(record)
             case "force":
                 self._force(record, state)
         self._agenda.mark(record)
 
-    def _restart(self, record: Record) -> None:
+    def _restart(self, record: Record, why: str) -> None:
         if not record.alive or not record.wanted:
             raise NotPossible(f"{record.path} is {record.state} and not wanted running; there is nothing to restart")
-        record.restarting = True
+        self._deciding.restart(record, f"restarted by the operator: {why}")
 
     def _retry(self, record: Record) -> None:
         """Failures are forgotten, so every wait that they caused is over; the machine sees `retry` until it has moved."""
         record.circuit = Circuit()
         record.spec_changed = record.spec_changed or bool(record.spec_error)
-        record.action_failures, record.action_error, record.action_retry_at = 0, "", NEVER
-        record.hung, record.hung_reason = 0, ""
+        forget_failures(record)
         record.retry = record.alive
         if record.worker is not None and record.state != "to_be_created":
             self._observing.now(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +9,19 @@ from setpoint.control.circuit import Circuit
 from setpoint.control.intent import stopped_version
 from setpoint.control.registry import AnyWorker
 from setpoint.control.snapshot import NOT_ALIVE, Fact, Facts
+from setpoint.control.standing import Memory
 from setpoint.control.tally import Tally
+from setpoint.control.variables import Scope
+from setpoint.control.worker import ChildSpec
 from setpoint.machine import Phase, Position
 
 NEVER = float("-inf")
 """A time before all others."""
 FOREVER = float("inf")
 TO_BE_CREATED = Position("to_be_created")
+PUBLIC_SCOPE = Scope()
+NO_SPEC: Any = object()
+"""In place of a spec that has never been derived from; equal to no spec."""
 
 
 @dataclass(slots=True)
@@ -32,18 +37,14 @@ class Record:
     """A worker as the runtime sees it. Times are of the monotonic clock, `since` is wall time."""
 
     path: str
-    name: str
-    type: str
     parent: Record | None
-    spec: Any
-    enabled: bool
-    reads: Mapping[str, str]
-    needs: tuple[str, ...] = ()
+    given: ChildSpec
 
     worker: AnyWorker | None = None
     desired: Any = None
     derived: bool = False  # a desired state has been derived at least once
-    spec_changed: bool = True  # since the last derivation
+    spec_changed: bool = True  # the spec, or a variable it may name, since the last derivation
+    spec_in_force: Any = NO_SPEC  # as rendered at the last derivation
     spec_error: str = ""
     generation: int = 1
     seen_generation: int = 0
@@ -52,15 +53,25 @@ class Record:
     since: float = 0.0
     reason: str = ""
     transitions: int = 0
+    starts: int = 0  # over the life of the store
+    restarts: int = 0  # starts that followed upon one another
+    calm_at: float = NEVER  # a start after this follows upon no other
     removing: bool = False
+    finished: bool = False  # it asked for its removal itself
     stops_after: frozenset[str] = frozenset()  # at shutdown: the workers that need it
     wanted: bool = True
+    started: bool = False  # told to start, and not told to stop since
+    waits_for: str = ""  # the siblings that must start before it, and why they have not
+    blocked: str = ""  # why that wait can never end
     paused: str = ""  # why, while an operator has it paused
     disabled: str = ""  # why, while an operator has it disabled
-    restarting: bool = False
+    restarting: str = ""  # why, while it is on its way to being made anew
+    restart_by: float = FOREVER  # when it is made anew although it did not stop
     retry: bool = False
     forced: str = ""
     children: dict[str, str] = field(default_factory=dict)
+    gone: dict[str, Fact] = field(default_factory=dict)  # children that asked for their removal
+    gone_specs: dict[str, ChildSpec] = field(default_factory=dict)  # what they had been asked for
     children_due: bool = True
 
     observed: Any = None
@@ -70,6 +81,7 @@ class Record:
     error: str = ""
     observing: int = 0  # token of the collection in flight; 0: none
     observe_at: float = NEVER  # when the collection in flight started, else when the next is due
+    collector_at: float = FOREVER  # when the collector's timer rings
     observe_again: bool = False  # asked for while one was in flight
     hung: int = 0  # collections in a row that had to be abandoned
     hung_reason: str = ""
@@ -87,9 +99,21 @@ class Record:
 
     circuit: Circuit = field(default_factory=Circuit)
     tally: Tally = field(default_factory=Tally)
+    lag: float = 0.0  # how late the runtime came to its latest timer
     look_at: float = FOREVER  # when the earliest pending timer will have it looked at
+    told: tuple[str, str, str, bool] = ("", "", "", True)  # state, reason, stalled, wanted, as last announced
+    memory: Memory | None = None  # what an earlier run of the agent left of it, until it has come to life
+    remembered: tuple[Any, ...] = ()  # of what the store was told last, what decides whether to tell it again
     facts: Facts | None = None
     peers: Facts | None = None
+
+    @property
+    def name(self) -> str:
+        return self.given.name
+
+    @property
+    def type(self) -> str:
+        return self.given.worker_type
 
     @property
     def state(self) -> str:
@@ -109,7 +133,12 @@ class Record:
     def phase(self) -> Phase | None:
         if self.alive and self.worker is not None:
             return self.worker.machine.by_name[self.position.state].phase
-        return Phase.FAILED if self.circuit.open or self.spec_error else None
+        return Phase.FAILED if self.circuit.reason or self.spec_error else None
+
+    @property
+    def up(self) -> bool:
+        """It has started: it is healthy or degraded."""
+        return self.phase in (Phase.HEALTHY, Phase.DEGRADED)
 
     @property
     def at_rest(self) -> bool:
@@ -119,7 +148,7 @@ class Record:
     @property
     def stalled(self) -> str:
         """Why the runtime cannot bring it to its target; "" when it can."""
-        if self.circuit.open:
+        if self.circuit.reason:
             return f"circuit open: {self.circuit.reason}"
         if self.hung_reason:
             return f"circuit open: {self.hung_reason}"
@@ -129,11 +158,27 @@ class Record:
             return f"paused by the operator: {self.paused}"
         if self.stale:
             return f"stale: {self.error or 'no fresh observation'}"
+        if self.blocked:
+            return self.blocked
         if self.alive and self.phase is Phase.FAILED:
             return self.reason
         return ""
 
-    def fact(self, *, observed: bool) -> Fact:
+    def fact(self, now: float, *, observed: bool) -> Fact:
         """What others may know; what it observed only for those that are told when that changes."""
-        seen = self.observed if observed else None
-        return Fact(self.path, self.type, self.state, self.phase, self.reason, seen, self.stalled)
+        return Fact(
+            self.path,
+            self.type,
+            self.state,
+            self.phase,
+            self.reason,
+            self.observed if observed else None,
+            self.stalled,
+            max(0.0, now - self.sampled_at) if self.has_observed else None,
+            self.stale,
+        )
+
+    def watched(self) -> set[str]:
+        """The paths of the workers whose facts it looks at, other than its children."""
+        siblings = self.path[: -len(self.name)]
+        return {*self.given.reads.values(), *(f"{siblings}{name}" for name in self.given.after)}

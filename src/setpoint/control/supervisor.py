@@ -15,18 +15,20 @@ from typing import Any
 
 import structlog
 
-from setpoint.control.agenda import Abandon, Act, Close, Effect, Observe
-from setpoint.control.core import Core, Listener
+from setpoint.control.agenda import Abandon, Act, Close, Effect, Listener, Observe
+from setpoint.control.core import Core
+from setpoint.control.deciding import Recorder
 from setpoint.control.limits import Limits
 from setpoint.control.observing import Outcome
 from setpoint.control.operator import Verb
 from setpoint.control.record import Record
 from setpoint.control.registry import Registry
-from setpoint.control.snapshot import Observation
+from setpoint.control.snapshot import Fact, Observation
+from setpoint.control.variables import Scope
 from setpoint.control.views import WorkerDetail, WorkerView, detail, view
 from setpoint.control.worker import ChildSpec, Context
 from setpoint.machine import Explanation, explain
-from setpoint.store import Journal, MemoryJournal, Transition
+from setpoint.store import Journal, MemoryJournal, Store, Transition
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +38,10 @@ CLOCK_RESOLUTION_S = 1e-6
 class Supervisor:
     """Keeps a tree of workers where they are wanted. Use it inside a running event loop: ``want``, then ``stop``.
 
-    `wall` gives wall time in seconds since the epoch; all other time is the loop's own clock, so a loop with virtual time makes the whole
-    runtime virtual. `seed` makes its jitter reproducible.
+    What the workers are, observe and do is kept in the `store`, from which a later supervisor goes on; without one their history alone is
+    kept, in memory. A `recorder` is told every decision. `variables` and `location` are what specs may name everywhere (see
+    `setpoint.control.variables`). `wall` gives wall time in seconds since the epoch; all other time is the loop's own clock, so a loop
+    with virtual time makes the whole runtime virtual. `seed` makes its jitter reproducible.
     """
 
     def __init__(
@@ -46,16 +50,21 @@ class Supervisor:
         *,
         root: str = "agent",
         limits: Limits | None = None,
-        journal: Journal | None = None,
+        store: Store | None = None,
+        recorder: Recorder | None = None,
+        variables: Mapping[str, Any] | None = None,
+        location: Mapping[int, str] | None = None,
         wall: Callable[[], float] = time.time,
         seed: int = 0,
     ) -> None:
-        self.core = Core(registry, root=root, limits=limits, seed=seed)
-        self.core.context = self._context
-        self.core.listen(self._record)
-        self.journal = journal or MemoryJournal()
         self._wall = wall
         self._loop = asyncio.get_running_loop()
+        self.journal: Journal = store or MemoryJournal()
+        scope = Scope(everywhere=variables or {}, location=location or {})
+        self.core = Core(registry, root=root, limits=limits, seed=seed, scope=scope, store=store)
+        self.core.life.context = self._context
+        self.core.deciding.recorder = recorder
+        self.core.listen(self._record)
         self._pending: asyncio.Handle | None = None
         self._pending_at: float = 0.0
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -82,6 +91,11 @@ class Supervisor:
         self._tell_time()
         self.core.want(specs)
         self._kick()
+
+    def read(self, path: str) -> Fact:
+        """What is known of the worker at a path: its state, what it observed, and how fresh that is; `missing` when there is none."""
+        self._tell_time()
+        return self.core.fact(path)
 
     def workers(self) -> list[WorkerView]:
         """All workers, parents before children, in order of their paths."""
@@ -266,7 +280,7 @@ class Supervisor:
                 self.core.observe(path)
                 self._kick()
 
-        return Context(path, push, observe)
+        return Context(path, push, observe, self.read)
 
     def _record(self, record: Record, transition: Transition | None) -> None:
         if transition is not None:

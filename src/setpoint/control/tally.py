@@ -5,21 +5,25 @@ Counting is cheap enough to be always on: a few additions for each observation, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import msgspec
 
 
-@dataclass(slots=True)
-class Calls:
+class Calls(msgspec.Struct, frozen=True):
     """Calls of one kind: how many ended, how many of them failed, and how long they took together."""
 
     count: int = 0
     failed: int = 0
     seconds: float = 0.0
 
-    def add(self, seconds: float, *, failed: bool) -> None:
-        self.count += 1
-        self.failed += failed
-        self.seconds += max(0.0, seconds)
+    def plus(self, seconds: float, *, failed: bool) -> Calls:
+        return Calls(self.count + 1, self.failed + failed, self.seconds + max(0.0, seconds))
+
+
+NO_CALLS: Mapping[str, Calls] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -28,12 +32,12 @@ class Tally:
 
     observations: Calls = field(default_factory=Calls)
     abandoned: int = 0
-    actions: dict[str, Calls] = field(default_factory=dict)
+    actions: dict[str, Calls] = field(default_factory=dict)  # replaced, never changed: snapshots refer to it
     seconds_in: dict[str, float] = field(default_factory=dict)
 
     def action(self, name: str, seconds: float, *, failed: bool) -> None:
         """An action ended."""
-        self.actions.setdefault(name, Calls()).add(seconds, failed=failed)
+        self.actions = {**self.actions, name: self.actions.get(name, Calls()).plus(seconds, failed=failed)}
 
     def left(self, state: str, seconds: float) -> None:
         """The worker left a state after so long."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -62,7 +62,7 @@ def desired_text(record: Record) -> str:
     if record.removing:
         return "removed"
     own = getattr(record.desired, "desired_state", None)
-    if not record.wanted:
+    if not record.wanted and not record.waits_for:
         return "stopped"
     return str(own) if own else "running"
 
@@ -76,6 +76,8 @@ def reason_text(record: Record) -> str:
     stalled, reason = record.stalled, record.reason
     if record.disabled:
         return f"disabled by the operator: {record.disabled}"
+    if record.waits_for and not stalled:
+        return record.waits_for
     if not stalled or not reason:
         return stalled or reason
     return stalled if reason in stalled else f"{stalled}; {reason}"
@@ -95,7 +97,7 @@ def view(record: Record) -> WorkerView:
 
 def detail(record: Record, now: float) -> WorkerDetail:
     stalled = record.stalled
-    target = Phase.HEALTHY if record.wanted else Phase.STOPPED
+    target = Phase.HEALTHY if record.wanted or record.waits_for else Phase.STOPPED
     settled = record.phase is target and record.generation == record.seen_generation
     moving = not settled and not stalled and record.phase is not Phase.DEGRADED
     return WorkerDetail(
@@ -126,7 +128,7 @@ def detail(record: Record, now: float) -> WorkerDetail:
 
 def tally_of(record: Record, now: float) -> Tally:
     """A copy of the worker's figures, with the time in its present state in them."""
-    tally = copy.deepcopy(record.tally)
+    tally = dataclasses.replace(record.tally, seconds_in=dict(record.tally.seconds_in))
     tally.left(record.state, now - record.position.entered_at)
     return tally
 

@@ -11,10 +11,10 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
-from setpoint.control.snapshot import DesiredT, Observation, ObservedT
-from setpoint.machine import Machine, State
+from setpoint.control.snapshot import DesiredT, Fact, Observation, ObservedT, Snapshot
+from setpoint.machine import Machine, Migration, State, migration_faults
 from setpoint.machine.model import Arcs
 
 SpecT = TypeVar("SpecT")
@@ -24,8 +24,10 @@ SpecT = TypeVar("SpecT")
 class ChildSpec:
     """A worker that a parent wants: what it is called, what it is, what it shall do.
 
-    `reads` names other workers, by path, whose facts it sees as ``snapshot.peers``. `needs` lists the paths of workers that must outlive
-    it: when everything shuts down, they are told to stop once it is at rest.
+    `spec` is an object of the type that the worker declares, or plain data that becomes one; templates in it are rendered with the
+    `variables` given here and above (see `setpoint.control.variables`). `after` names siblings that must have started before it is told
+    to start; it stops before them. `reads` names other workers, by path, whose facts it sees as ``snapshot.peers``. `needs` lists the
+    paths of workers that must outlive it: when everything shuts down, they are told to stop once it is at rest.
     """
 
     name: str
@@ -34,22 +36,31 @@ class ChildSpec:
     enabled: bool = True
     reads: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the runtime lends to a worker: its path, and two ways to say that something changed. Both may be called from the event
-    loop's thread only."""
+    """What the runtime lends to a worker: its path, two ways to say that something changed, and a look at others. All may be called
+    from the event loop's thread only."""
 
     path: str
     push: Callable[[Observation], None]
     """Hand over an observation now, without waiting for the next collection."""
     observe: Callable[[], None]
     """Ask for a collection now: something changed, look."""
+    read: Callable[[str], Fact] = Fact
+    """The fact of the worker at a path, with what it observed and how old that is; its state is `missing` when there is none."""
 
 
 def _no_context(*_: object) -> None:
     return None
+
+
+def snake_case(name: str) -> str:
+    """``HelloWorld`` as ``hello_world``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 class Worker(Generic[SpecT, DesiredT, ObservedT]):
@@ -62,7 +73,15 @@ class Worker(Generic[SpecT, DesiredT, ObservedT]):
     machine: ClassVar[Machine]
     machine_name: ClassVar[str] = ""
     """The machine's name; the class name in snake case by default."""
+    machine_version: ClassVar[str] = "1"
+    """The machine's version: change it when a state goes or changes its meaning, and declare how stored states move on (`migrations`)."""
+    migrations: ClassVar[Sequence[Migration]] = ()
+    """How stored states of earlier versions of the machine become states of this one."""
     arcs: ClassVar[Arcs] = ()
+    spec_type: ClassVar[Any] = Any
+    desired_type: ClassVar[Any] = Any
+    observed_type: ClassVar[Any] = Any
+    """The types declared in ``Worker[Spec, Desired, Observed]``; `Any` where none is."""
 
     interval: float = 1.0
     """Seconds between two observations."""
@@ -74,6 +93,7 @@ class Worker(Generic[SpecT, DesiredT, ObservedT]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._declare_types()
         names = {
             name: None
             for base in reversed(cls.__mro__)
@@ -86,13 +106,23 @@ class Worker(Generic[SpecT, DesiredT, ObservedT]):
         states = list(found.values())
         if not states:
             return
-        name = cls.__dict__.get("machine_name") or re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        cls.machine = Machine(name, states, cls.arcs, doc=inspect.getdoc(cls) or "")
+        name = cls.__dict__.get("machine_name") or snake_case(cls.__name__)
+        cls.machine = Machine(name, states, cls.arcs, version=cls.machine_version, doc=inspect.getdoc(cls) or "")
+        if faults := list(migration_faults(cls.machine, cls.migrations)):
+            raise TypeError(f"{cls.__name__}: {'; '.join(faults)}")
         for state in states:
             if state.act and not inspect.iscoroutinefunction(getattr(cls, state.act, None)):
                 raise TypeError(
                     f"{cls.__name__}: state {state.name!r} acts by {state.act!r}, which is not an async method of it"
                 )
+
+    @classmethod
+    def _declare_types(cls) -> None:
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, Worker) and len(get_args(base)) == 3:
+                types = (Any if isinstance(each, TypeVar) else each for each in get_args(base))
+                cls.spec_type, cls.desired_type, cls.observed_type = types
 
     async def collect_observed_state(self, desired: DesiredT) -> ObservedT:
         """Measure. May wait, must not change anything, must honour cancellation. What it raises is kept as a failed observation."""
@@ -111,6 +141,14 @@ class Worker(Generic[SpecT, DesiredT, ObservedT]):
     def initial_state(self) -> str:
         """The state to begin in; the machine's initial state by default."""
         return self.machine.initial
+
+    def resume_state(self, state: str, snapshot: Snapshot[DesiredT, ObservedT]) -> str:
+        """The state to go on in after the agent was started again: `state` is the stored one, the snapshot is fresh. Pure.
+
+        By default it goes on where it was, because what it keeps running may have outlived the agent. A worker whose thing is gone with
+        the agent says `initial_state()` when it does not observe it.
+        """
+        return state
 
     async def close(self) -> None:
         """Let go of what the worker holds. Called once, when it has been removed."""

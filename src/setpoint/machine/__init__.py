@@ -1,15 +1,18 @@
 """The machine model: states, arcs and guards as pure data, and the pure kernel that decides. Knows nothing of any runtime."""
 
 from setpoint.machine.check import Finding, check
+from setpoint.machine.clocks import elapsed, resume
 from setpoint.machine.decide import Decision, GuardError, Position, decide
 from setpoint.machine.diff import Change, diff, level
 from setpoint.machine.draw import draw
 from setpoint.machine.explain import Explanation, explain
 from setpoint.machine.export import content_hash, to_dict, to_json, to_yaml
 from setpoint.machine.expression import Expression, ExpressionError
-from setpoint.machine.guards import ALWAYS, Guard, Setting, Verdict, expression, guard, held
+from setpoint.machine.guards import ALWAYS, Guard, Verdict, expression, guard, held
 from setpoint.machine.load import load
-from setpoint.machine.model import Arc, Group, Machine, MachineError, Phase, State
+from setpoint.machine.model import Arc, Group, Machine, MachineError, Phase, Signal, State
+from setpoint.machine.seconds import Resume, Setting
+from setpoint.machine.versions import Migration, Refused, Resumed, migrate, migration_faults
 
 __all__ = [
     "ALWAYS",
@@ -25,9 +28,14 @@ __all__ = [
     "GuardError",
     "Machine",
     "MachineError",
+    "Migration",
     "Phase",
     "Position",
+    "Refused",
+    "Resume",
+    "Resumed",
     "Setting",
+    "Signal",
     "State",
     "Verdict",
     "check",
@@ -35,12 +43,16 @@ __all__ = [
     "decide",
     "diff",
     "draw",
+    "elapsed",
     "explain",
     "expression",
     "guard",
     "held",
     "level",
     "load",
+    "migrate",
+    "migration_faults",
+    "resume",
     "to_dict",
     "to_json",
     "to_yaml",

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal
 
-from setpoint.machine.guards import ALWAYS, Named, Seconds, Setting
+from setpoint.machine.guards import ALWAYS, Named
 from setpoint.machine.logic import Formula, Terms, every, negated, search
 from setpoint.machine.model import Arc, Machine, Phase, State
+from setpoint.machine.seconds import Seconds, Setting
 
 Severity = Literal["error", "warning", "info"]
 Certainty = Literal["exact", "bounded", "opaque"]
@@ -111,7 +112,7 @@ class _Inquiry:
 
     def traps(self) -> Iterator[Finding]:
         for state in self.machine.states:
-            if self.live[state.name] or state.final or state.phase is Phase.STOPPED:
+            if self.live[state.name] or state.final or state.signal or state.phase is Phase.STOPPED:
                 continue
             way = self.witness(state)
             if state.phase is Phase.FAILED:
@@ -132,9 +133,10 @@ class _Inquiry:
             return
         told = {node.name: False for node in _leaves(self.machine) if node.wanted}
         live = _live(self.machine, _dead_arcs(self.machine, told)) if told else self.live
-        ends = _leading_to(stopped, live)
+        anew = {state.name: [self.machine.initial] for state in self.machine.states if state.signal == "restart"}
+        ends = _leading_to(stopped, live, anew)
         for state in self.machine.states:
-            if state.name in ends or state.name not in self.ways or not self.live[state.name]:
+            if state.name in ends or state.name not in self.ways or not (self.live[state.name] or state.signal):
                 continue  # unreachable states and traps have findings of their own
             without = f" while not {' and not '.join(told)}" if told else ""
             text = f"no way leads to a stopped or final state{without}"
@@ -258,12 +260,12 @@ def _ways(start: str, live: Mapping[str, list[Arc]]) -> dict[str, tuple[str, ...
     return ways
 
 
-def _leading_to(ends: set[str], live: Mapping[str, list[Arc]]) -> set[str]:
-    """The states from which some way leads to one of `ends`."""
+def _leading_to(ends: set[str], live: Mapping[str, list[Arc]], anew: Mapping[str, list[str]]) -> set[str]:
+    """The states from which some way leads to one of `ends`; one that asks for a restart leads to the initial state."""
     sources: dict[str, set[str]] = {}
     for name, arcs in live.items():
-        for arc in arcs:
-            sources.setdefault(arc.target.name, set()).add(name)
+        for target in [*(arc.target.name for arc in arcs), *anew.get(name, ())]:
+            sources.setdefault(target, set()).add(name)
     found, queue = set(ends), deque(ends)
     while queue:
         for name in sources.get(queue.popleft(), set()) - found:

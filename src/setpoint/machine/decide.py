@@ -3,6 +3,7 @@
 `decide(machine, position, snapshot, now)` tries the arcs out of the present state in order and either moves along the first that is
 open, or stays and asks for the state's action. Time is an argument, effects are data, and all memory is in the `Position` that goes in
 and the `Decision` that comes out: where the machine is, since when, and since when each ``held(...)`` guard of that state has been true.
+An ``after=`` counts from when the state was entered, except after a time in which nobody ran the machine (`setpoint.machine.clocks`).
 
 A decision also says when time alone could change it (`wake_at`), so that nothing ever has to poll. Each machine is compiled once into
 rows of plain functions; a decision that depends on no clock and no text is made in advance and returned as it is.
@@ -14,19 +15,25 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from setpoint.machine.guards import ALWAYS, Held, Judged, Moment, Test, judge, seconds_in_force
+from setpoint.machine.guards import ALWAYS, Held, Judged, Moment, Test, judge
 from setpoint.machine.model import Arc, Machine, Phase, Reason, State
+from setpoint.machine.seconds import seconds_in_force
 
 NOTHING_HELD: Mapping[str, float] = MappingProxyType({})
 
 
 class Position(NamedTuple):
-    """Where an instance of a machine is: state, since when, and since when each held guard of this state has been true (seconds of
-    the clock that `now` comes from)."""
+    """Where an instance of a machine is: state, since when, since when each held guard of this state has been true, and when the waits
+    (``after=``) began that did not begin with the state (seconds of the clock that `now` comes from)."""
 
     state: str
     entered_at: float = 0.0
     held: Mapping[str, float] = NOTHING_HELD
+    begun: Mapping[str, float] = NOTHING_HELD
+
+    def began(self, arc: Arc) -> float:
+        """From when the wait of an arc counts."""
+        return self.begun.get(arc.clock, self.entered_at) if self.begun else self.entered_at
 
 
 class Decision(NamedTuple):
@@ -135,7 +142,7 @@ def _decide_timed(row: Row, position: Position, snapshot: Any, now: float) -> De
         if test is not None and not test(moment if timed else snapshot):
             continue
         if arc.after is not None:
-            due = position.entered_at + seconds_in_force(arc.after, snapshot)
+            due = position.began(arc) + seconds_in_force(arc.after, snapshot)
             if now < due:
                 wakes.append(due)
                 continue

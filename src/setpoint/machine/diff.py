@@ -4,8 +4,8 @@ Levels are those of semantic versioning, seen from what runs and from what shows
 
 - *major*: something that instances, rules or screens rely upon is gone or means something else: a state removed, its phase or finality
   changed, an arc removed;
-- *minor*: it can do more, or decides otherwise: a state or arc added, a guard, wait, action or the initial state changed, or the order
-  of two arcs that can be open together;
+- *minor*: it can do more, or decides otherwise: a state or arc added, a guard, wait, action, signal or the initial state changed, or
+  the order of two arcs that can be open together;
 - *patch*: only texts for people.
 
 States are known by their names, arcs by source, event and target. Machines with the same `content_hash` differ by patches at most.
@@ -19,9 +19,9 @@ from itertools import combinations, zip_longest
 from typing import Any, Final, Literal
 
 from setpoint.machine.export import to_dict
-from setpoint.machine.guards import seconds_text
 from setpoint.machine.logic import Terms, every, search
 from setpoint.machine.model import Arc, Machine
+from setpoint.machine.seconds import seconds_text
 
 Level = Literal["none", "patch", "minor", "major"]
 LEVELS: Final[tuple[Level, ...]] = ("none", "patch", "minor", "major")
@@ -79,6 +79,7 @@ def _states(a: Machine, b: Machine) -> Iterator[Change]:
             "phase": "major",
             "final": "major",
             "act": "minor",
+            "signal": "minor",
             "reason": "patch",
             "doc": "patch",
         }
@@ -125,6 +126,7 @@ def _arc(before: Arc, after: Arc) -> Iterator[Change]:
     fields: tuple[tuple[str, str, str, Level], ...] = (
         ("guard", str(before.when), str(after.when), "minor"),
         ("after", _wait(before), _wait(after), "minor"),
+        ("resume", before.resume, after.resume, "minor"),
         ("reason", _text(before.reason), _text(after.reason), "patch"),
     )
     yield from _fields("arc", str(after), f"arc {after}", fields)

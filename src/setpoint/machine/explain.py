@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from setpoint.machine.decide import Position, decide, moment_of
-from setpoint.machine.guards import Judged, judge, seconds_in_force
+from setpoint.machine.guards import Judged, judge
 from setpoint.machine.model import Machine
+from setpoint.machine.seconds import seconds_in_force
 
 
 class Way(NamedTuple):
@@ -50,7 +51,7 @@ def explain(machine: Machine, position: Position, snapshot: Any, now: float) -> 
     ways = []
     for arc in machine.outgoing(position.state):
         judged = judge(arc.when, moment)
-        opens_at = None if arc.after is None else position.entered_at + seconds_in_force(arc.after, snapshot)
+        opens_at = None if arc.after is None else position.began(arc) + seconds_in_force(arc.after, snapshot)
         ways.append(
             Way(arc.event, arc.target.name, judged.ok and (opens_at is None or now >= opens_at), judged, opens_at)
         )

@@ -2,8 +2,8 @@
 
     name, version, hash, doc?     what it is
     initial                       where it begins
-    states                        a list of {name, phase, act?, final?, reason?, doc?}; phase is null in a data machine
-    arcs                          a list of {event, source, target, when, after?, priority?, reason?}
+    states                        a list of {name, phase, act?, final?, signal?, reason?, doc?}; phase is null in a data machine
+    arcs                          a list of {event, source, target, when, after?, resume?, priority?, reason?}
     guards                        the Python guards it asks, by name, each with what it means
     wanted?                       the names of those marked ``wanted=True``
 
@@ -18,8 +18,9 @@ import hashlib
 import json
 from typing import Any
 
-from setpoint.machine.guards import ALWAYS, Named, Seconds, Setting
+from setpoint.machine.guards import ALWAYS, Named
 from setpoint.machine.model import Arc, Machine, Reason, State
+from setpoint.machine.seconds import Seconds, Setting
 
 
 def to_dict(machine: Machine) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def content_hash(machine: Machine) -> str:
     content = {
         "name": machine.name,
         "initial": machine.initial,
-        "states": sorted((state.name, state.phase or "", state.act, state.final) for state in machine.states),
+        "states": sorted(_behaviour(state) for state in machine.states),
         "arcs": [
             (
                 arc.event,
@@ -69,6 +70,7 @@ def content_hash(machine: Machine) -> str:
                 arc.target.name,
                 str(arc.when),
                 "" if arc.after is None else _seconds(arc.after),
+                *(() if arc.resume == "deadline" else (arc.resume,)),
             )
             for name in sorted(machine.by_name)
             for arc in machine.outgoing(name)
@@ -78,16 +80,23 @@ def content_hash(machine: Machine) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _behaviour(state: State) -> tuple[Any, ...]:
+    """What counts of a state. A later addition counts where it is used, so that the hashes of machines without it stay."""
+    signal = (state.signal,) if state.signal else ()
+    return (state.name, state.phase or "", state.act, state.final, *signal)
+
+
 def _state(state: State) -> dict[str, Any]:
     data = {
         "name": state.name,
         "phase": None if state.phase is None else state.phase.value,
         "act": state.act,
         "final": state.final,
+        "signal": state.signal,
         "reason": _reason(state.reason),
         "doc": state.doc,
     }
-    return _without_empty(data, "act", "final", "reason", "doc")
+    return _without_empty(data, "act", "final", "signal", "reason", "doc")
 
 
 def _arc(arc: Arc) -> dict[str, Any]:
@@ -97,12 +106,13 @@ def _arc(arc: Arc) -> dict[str, Any]:
         "target": arc.target.name,
         "when": str(arc.when),
         "after": None if arc.after is None else _seconds(arc.after),
+        "resume": "" if arc.resume == "deadline" else arc.resume,
         "priority": arc.priority,
         "reason": _reason(arc.reason),
     }
     if arc.after is None:
         del data["after"]
-    return _without_empty(data, "priority", "reason")
+    return _without_empty(data, "resume", "priority", "reason")
 
 
 def _seconds(seconds: Seconds) -> Any:

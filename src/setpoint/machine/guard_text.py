@@ -2,6 +2,9 @@
 
     guard  =  guard and guard  |  guard or guard  |  not guard  |  ( guard )
            |  held(guard, seconds)  |  held(guard, name=seconds)      the second form is a `Setting` with its default
+           |  held(guard, seconds, resume='remaining')               what a time counts in which nobody looks
+           |  peer('name').is_in('state', ...)                        what another instance is
+           |  peer('name').healthy  |  peer('name').stopped
            |  expression('text')                                      an expression, whatever it looks like
            |  name                                                    a guard known by this name, or ``always``
            |  anything else                                           an expression, e.g. observed.level > 3
@@ -19,7 +22,9 @@ from operator import and_, or_
 from typing import Final
 
 from setpoint.machine.expression import ExpressionError
-from setpoint.machine.guards import ALWAYS, Guard, Seconds, Setting, expression, held
+from setpoint.machine.guards import ALWAYS, Guard, expression, held
+from setpoint.machine.peers import peer
+from setpoint.machine.seconds import RESUMES, Resume, Setting
 
 MAX_LENGTH: Final = 20_000
 
@@ -53,6 +58,11 @@ class _Reader:
                 return self._held(node)
             case ast.Call(func=ast.Name(id="expression"), args=[ast.Constant(value=str(text))], keywords=[]):
                 return expression(text)
+            case (
+                ast.Attribute(value=ast.Call(func=ast.Name(id="peer")))
+                | ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="peer"))))
+            ):
+                return _peer(node)
             case ast.Name(id=name):
                 return self._name(name)
         return expression(ast.get_source_segment(self.source, node) or "")
@@ -68,13 +78,36 @@ class _Reader:
         return expression(name)
 
     def _held(self, node: ast.Call) -> Guard:
-        match node:
-            case ast.Call(args=[part, seconds], keywords=[]):
-                return held(self.read(part), _number(seconds))
-            case ast.Call(args=[part], keywords=[ast.keyword(arg=str(name), value=default)]):
-                setting: Seconds = Setting(name, _number(default))
-                return held(self.read(part), setting)
+        keywords, policy = node.keywords, "restart"
+        match keywords:
+            case [*others, ast.keyword(arg="resume", value=ast.Constant(value=str(text)))]:  # a number is a setting
+                keywords, policy = others, text
+        match node.args, keywords:
+            case [part, seconds], []:
+                return held(self.read(part), _number(seconds), resume=_policy(policy))
+            case [part], [ast.keyword(arg=str(name), value=default)]:
+                return held(self.read(part), Setting(name, _number(default)), resume=_policy(policy))
         raise ValueError("held takes a guard and seconds: held(alive, 5) or held(alive, grace_s=5)")
+
+
+def _peer(node: ast.expr) -> Guard:
+    match node:
+        case ast.Attribute(ast.Call(_, [ast.Constant(str(name))], []), "healthy"):
+            return peer(name).healthy
+        case ast.Attribute(ast.Call(_, [ast.Constant(str(name))], []), "stopped"):
+            return peer(name).stopped
+        case ast.Call(ast.Attribute(ast.Call(_, [ast.Constant(str(name))], []), "is_in"), states, []):
+            names = [state.value for state in states if isinstance(state, ast.Constant)]
+            if len(names) == len(states) and all(isinstance(state, str) for state in names):
+                return peer(name).is_in(*map(str, names))
+    raise ValueError(f"{ast.unparse(node)!r}: expected peer('name').healthy, .stopped or .is_in('state', ...)")
+
+
+def _policy(text: str) -> Resume:
+    for known in RESUMES:
+        if text == known:
+            return known
+    raise ValueError(f"resume={text!r} is none of {', '.join(RESUMES)}")
 
 
 def _number(node: ast.expr) -> float:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, overload
 
 from setpoint.machine.expression import Expression
+from setpoint.machine.seconds import RESUMES, Resume, Seconds, Setting, number_text, seconds_in_force, seconds_text
 
 RESERVED: Final = frozenset({"always", "held", "expression", *keyword.kwlist})
 """Words that have a meaning of their own in the text of a guard, so no guard may be called by them."""
@@ -36,54 +37,6 @@ class Verdict(NamedTuple):
 
 Test = Callable[[Any], object]
 """What a compiled guard is: snapshot in, something truthy or not out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A number of seconds that each instance may set for itself: the field `name` of its desired state, else `default`."""
-
-    name: str
-    default: float
-
-    def __post_init__(self) -> None:
-        if not self.name.isidentifier() or keyword.iskeyword(self.name):
-            raise ValueError(f"Setting({self.name!r}): a setting is named like a field of the desired state")
-        if not 0 <= self.default < float("inf"):
-            raise ValueError(f"Setting({self.name!r}, {self.default}): seconds must be a finite number of at least 0")
-
-    def of(self, snapshot: Any) -> float:
-        """The seconds in force for this snapshot. Raises `ValueError` where the field is no finite number of at least 0."""
-        desired = _field(snapshot, "desired")
-        value = None if desired is None else _field(desired, self.name)
-        seconds = self.default if value is None else float(value)
-        if not 0 <= seconds < float("inf"):
-            raise ValueError(f"desired.{self.name} is {seconds}; expected a finite number of seconds of at least 0")
-        return seconds
-
-    def __str__(self) -> str:
-        return f"{self.name}={number_text(self.default)}"
-
-
-def _field(owner: Any, name: str) -> Any:
-    return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
-
-
-def number_text(value: float) -> str:
-    """A number as short as it can be written and still be read back as the same: ``5``, ``0.25``."""
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
-
-
-Seconds = float | Setting
-
-
-def seconds_text(seconds: Seconds) -> str:
-    """``5``, or ``grace_s=5`` for a `Setting`: the form that is read back."""
-    return str(seconds) if isinstance(seconds, Setting) else number_text(seconds)
-
-
-def seconds_in_force(seconds: Seconds, snapshot: Any) -> float:
-    """The number of seconds, looked up in the snapshot where it is a `Setting`."""
-    return seconds.of(snapshot) if isinstance(seconds, Setting) else seconds
 
 
 class Moment(NamedTuple):
@@ -127,6 +80,10 @@ class Guard:
     def compile(self, *, timed: bool) -> Test:
         """One plain function for the whole tree: of a snapshot, or of a `Moment` where the tree has a `held(...)` in it."""
         raise NotImplementedError
+
+    def verdict(self, snapshot: Any) -> object:
+        """What a leaf answers, with the fact behind it where it knows one."""
+        return self.compile(timed=False)(snapshot)
 
     @property
     def timed(self) -> bool:
@@ -244,6 +201,7 @@ class Held(Guard):
 
     part: Guard
     seconds: Seconds
+    resume: Resume = "restart"
 
     def parts(self) -> tuple[Guard, ...]:
         return (self.part,)
@@ -253,7 +211,8 @@ class Held(Guard):
         return lambda moment: moment.held[key]
 
     def __str__(self) -> str:
-        return f"held({self.part}, {seconds_text(self.seconds)})"
+        policy = "" if self.resume == "restart" else f", resume={self.resume!r}"
+        return f"held({self.part}, {seconds_text(self.seconds)}{policy})"
 
     __repr__ = __str__
 
@@ -303,11 +262,17 @@ def expression(text: str) -> Guard:
     return Expr(Expression(text))
 
 
-def held(part: Guard, seconds: Seconds) -> Guard:
-    """A guard that is true once `part` has been true without a break for `seconds` (a number, or a `Setting`)."""
+def held(part: Guard, seconds: Seconds, *, resume: Resume = "restart") -> Guard:
+    """A guard that is true once `part` has been true without a break for `seconds` (a number, or a `Setting`).
+
+    `resume` says what a time counts in which nobody ran the machine and so nobody saw the part: by default it begins again. Raises
+    `ValueError` for seconds that are negative or not finite, and for a policy that there is not.
+    """
+    if resume not in RESUMES:
+        raise ValueError(f"held({part}, resume={resume!r}): expected one of {', '.join(RESUMES)}")
     if not isinstance(seconds, Setting) and not 0 <= seconds < float("inf"):
         raise ValueError(f"held({part}, {seconds}): seconds must be a finite number of at least 0")
-    return Held(part, seconds)
+    return Held(part, seconds, resume)
 
 
 class Judged(NamedTuple):
@@ -328,8 +293,6 @@ def judge(node: Guard, moment: Moment) -> Judged:
     """Judge every node of the tree, with no short cut, so that a reader sees each leaf."""
     parts = tuple(judge(part, moment) for part in node.parts())
     match node:
-        case Named() | Expr():
-            return _judge_leaf(node, moment)
         case Not():
             return Judged(str(node), "not", not parts[0].ok, parts=parts)
         case All():
@@ -338,17 +301,17 @@ def judge(node: Guard, moment: Moment) -> Judged:
             return Judged(str(node), "any", any(part.ok for part in parts), parts=parts)
         case Held():
             return _judge_held(node, moment, parts)
-    raise TypeError(f"not a guard: {node!r}")
+    return _judge_leaf(node, moment)
 
 
-def _judge_leaf(node: Named | Expr, moment: Moment) -> Judged:
-    text = node.name if isinstance(node, Named) else node.expression.text
+def _judge_leaf(node: Guard, moment: Moment) -> Judged:
+    text, doc = node.expression.text if isinstance(node, Expr) else str(node), getattr(node, "doc", "")
     try:
-        answer = node.compile(timed=True)(moment)
+        answer = node.verdict(moment.snapshot)
         ok = bool(answer)
     except Exception as error:
-        return Judged(text, "leaf", False, node.doc, f"no answer: {type(error).__name__}: {error}")
-    return Judged(text, "leaf", ok, node.doc, answer.because if isinstance(answer, Verdict) else "")
+        return Judged(text, "leaf", False, doc, f"no answer: {type(error).__name__}: {error}")
+    return Judged(text, "leaf", ok, doc, answer.because if isinstance(answer, Verdict) else "")
 
 
 def _judge_held(node: Held, moment: Moment, parts: tuple[Judged, ...]) -> Judged:
@@ -365,7 +328,7 @@ def _flat(node: Guard, kind: type[All] | type[Any_]) -> tuple[Guard, ...]:
 
 def _enclosed(part: Guard) -> str:
     text = str(part)
-    closed = isinstance(part, Named | Held) or (isinstance(part, Expr) and text != part.expression.text)
+    closed = text != part.expression.text if isinstance(part, Expr) else isinstance(part, Held) or not part.parts()
     return text if closed else f"({text})"
 
 

@@ -18,19 +18,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from setpoint.machine.export import content_hash
 from setpoint.machine.guard_text import read_guard
-from setpoint.machine.guards import ALWAYS, RESERVED, Guard, Named, Seconds, Setting
-from setpoint.machine.model import Arc, Machine, MachineError, Phase, Reason, State
+from setpoint.machine.guards import ALWAYS, RESERVED, Guard, Named
+from setpoint.machine.model import SIGNALS, Arc, Machine, MachineError, Phase, Reason, State
+from setpoint.machine.seconds import RESUMES, Seconds, Setting
 
 MACHINE_KEYS: Final = ("name", "version", "hash", "doc", "initial", "states", "groups", "arcs", "guards", "wanted")
-STATE_KEYS: Final = ("name", "phase", "act", "final", "reason", "doc")
-ARC_KEYS: Final = ("event", "source", "from", "target", "to", "when", "after", "priority", "reason")
+STATE_KEYS: Final = ("name", "phase", "act", "final", "signal", "reason", "doc")
+ARC_KEYS: Final = ("event", "source", "from", "target", "to", "when", "after", "resume", "priority", "reason")
 MAX_TEXT: Final = 2_000_000
 
 Why = Callable[[Any], str]
+Word = TypeVar("Word", bound=str)
 
 
 def load(
@@ -146,6 +148,7 @@ class _Loader:
             name=self._text(entry, "name", place, required=True),
             act=self._text(entry, "act", place),
             final=self._typed(entry, "final", bool, "true or false", place) or False,
+            signal=self._one_of(entry, "signal", SIGNALS, place) or "",
             reason=self._reason(entry, place),
             doc=self._text(entry, "doc", place),
         )
@@ -158,6 +161,16 @@ class _Loader:
             return None
         return Phase(value)
 
+    def _one_of(self, entry: Mapping[str, Any], key: str, words: tuple[Word, ...], place: str) -> Word | None:
+        """The word under a key, where it is one of these; None where there is none, and where it is another, which is a fault."""
+        value = entry.get(key)
+        found = next((word for word in words if word == value), None)
+        if found is None and value is not None:
+            self.faults.append(
+                f"{place}: {key} {value!r} is none of {', '.join(filter(None, words))}{_near(value, words)}"
+            )
+        return found
+
     def _arcs(self, entry: Any, number: int) -> Iterator[Arc]:
         if not isinstance(entry, Mapping):
             self.faults.append(f"arc number {number}: expected a mapping, got {_kind(entry)}")
@@ -168,13 +181,16 @@ class _Loader:
         sources = self._members(self._either(entry, "source", "from", place), place, ())
         targets = self._members(self._either(entry, "target", "to", place), place, ())
         when, after = self._when(entry, place), self._after(entry.get("after"), place)
+        resume = self._one_of(entry, "resume", RESUMES, place) or "deadline"
         priority = self._typed(entry, "priority", int, "a whole number", place) or 0
         reason = self._reason(entry, place)
         if len(targets) > 1:
             self.faults.append(f"{place}: an arc has one target, not {len(targets)}")
         for source in sources if targets else ():
             if source != targets[0] or len(sources) == 1:
-                yield Arc(event, source, targets[0], when=when, after=after, priority=priority, reason=reason)
+                yield Arc(
+                    event, source, targets[0], when=when, after=after, resume=resume, priority=priority, reason=reason
+                )
 
     def _either(self, entry: Mapping[str, Any], key: str, short: str, place: str) -> Any:
         if (key in entry) == (short in entry):

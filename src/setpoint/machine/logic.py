@@ -3,7 +3,7 @@
 A guard tree becomes a *formula* over *facts*. A Python guard is one fact that may be true or false, whatever its name says: the function
 behind it is opaque. An expression is looked into: ``and``, ``or``, ``not`` and comparisons of one field with a literal are understood,
 so ``level > 3`` and ``level < 2`` are known to exclude each other; anything else in it is one opaque fact. ``held(g, 5)`` is a fact
-of its own that implies ``g``.
+of its own that implies ``g``. What another instance is (``peer("a").is_in("up")``) is a comparison as well.
 
 Satisfiability is decided by trying the values of one fact after another, with Kleene's three-valued logic to stop as soon as the facts
 chosen so far settle the answer. A field compared with literals needs few values only: each literal, one between each two neighbours,
@@ -21,9 +21,12 @@ from fractions import Fraction
 from itertools import pairwise
 from math import isfinite, isnan
 from operator import eq, ge, gt, is_, is_not, le, lt, ne
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from setpoint.machine.guards import ALWAYS, All, Any_, Expr, Guard, Held, Named, Not
+from setpoint.machine.peers import PeerGuard
+from setpoint.machine.seconds import Seconds, Setting
 
 MAX_STEPS: Final = 4_096
 """Facts tried before a question is given up: all cases of 12 facts, and of far more where they settle early."""
@@ -34,6 +37,7 @@ Formula = Callable[[Facts], Answer]
 """Facts in, and out comes whether it is true, or None while the facts chosen so far do not say."""
 
 UNSET: Final = object()
+NO_FACTS: Final[Facts] = MappingProxyType({})
 
 _OPERATORS: Final[Mapping[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
     ast.Eq: eq, ast.NotEq: ne, ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge, ast.Is: is_, ast.IsNot: is_not,
@@ -64,12 +68,28 @@ class Terms:
                 return negated(every([negated(self.formula(part)) for part in guard.members]))
             case Held():
                 return every([self._fact(str(guard)), self.formula(guard.part)])
+            case PeerGuard():
+                return self._peer(guard)
         raise TypeError(f"not a guard: {guard!r}")
 
     def domain(self, name: str) -> list[Any]:
         """The values of a fact that can make a difference."""
         literals = self.literals.get(name)
         return [True, False] if literals is None else _worth_trying(literals)
+
+    def waited(self, seconds: Seconds | None) -> Formula:
+        """Whether a wait is over, as a formula: one that is over has all shorter ones behind it."""
+        if seconds is None or seconds == 0:
+            return _constant(True)
+        if isinstance(seconds, Setting):
+            return self._fact(f"after {seconds}")
+        return self._test("seconds in this state", [seconds], lambda fact: fact >= seconds)
+
+    def _peer(self, guard: PeerGuard) -> Formula:
+        """One is in one state, and is healthy, stopped or neither."""
+        if guard.question == "is_in":
+            return self._test(f"peer {guard.peer}.state", list(guard.states), lambda fact: fact in guard.states)
+        return self._test(f"peer {guard.peer}.standing", [guard.question], lambda fact: fact == guard.question)
 
     def _named(self, guard: Named) -> Formula:
         if guard.name in self.assumed:
@@ -160,9 +180,9 @@ class Found:
     facts: Mapping[str, Any]
 
 
-def search(formula: Formula, terms: Terms) -> Found:
-    """Facts that make the formula true, if there are any."""
-    names = [*terms.literals, *sorted(terms.opaque)]
+def search(formula: Formula, terms: Terms, known: Facts = NO_FACTS) -> Found:
+    """Facts that make the formula true together with those that are known, if there are any."""
+    names = [name for name in (*terms.literals, *sorted(terms.opaque)) if name not in known]
     domains = {name: terms.domain(name) for name in names}
     steps = 0
 
@@ -178,7 +198,7 @@ def search(formula: Formula, terms: Terms) -> Found:
             for value in domains[rest[0]]:
                 yield from models({**chosen, rest[0]: value}, rest[1:])
 
-    found = next(models({}, names), UNSET)
+    found = next(models(dict(known), names), UNSET)
     if found is UNSET:
         return Found(False, {})
     return Found(None, {}) if found is None else Found(True, cast("dict[str, Any]", found))

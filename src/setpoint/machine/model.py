@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
-from setpoint.machine.guards import ALWAYS, Guard, Held, Named, Seconds, Setting
+from setpoint.machine.guards import ALWAYS, Guard, Held, Named
+from setpoint.machine.seconds import RESUMES, Resume, Seconds, Setting
 
 
 class Phase(StrEnum):
@@ -33,6 +34,10 @@ class Phase(StrEnum):
 
 Reason = str | Callable[[Any], str]
 """Why a machine is where it is: a text, or a pure function of the snapshot that gives one."""
+
+Signal = Literal["", "restart", "removal"]
+"""What the runtime is asked to do with a worker while it is in a state: nothing, make it anew, or let it go."""
+SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
@@ -50,7 +55,8 @@ class MachineError(ValueError):
 class State:
     """Where a machine can be. `act` names what is done while it stays there; `reason` says to people why it does.
 
-    `final` marks a state that a data machine ends in. Source of the idea of phases: they are the only thing the runtimes know of a state.
+    `final` marks a state that a data machine ends in. `signal` asks the runtime to make the worker anew (``"restart"``) or to remove it
+    (``"removal"``, from a stopped state only) once it is here. Phase and signal are all that the runtimes know of what a state means.
     """
 
     phase: Phase | None = None
@@ -58,6 +64,7 @@ class State:
     act: str = field(default="", kw_only=True)
     reason: Reason = field(default="", kw_only=True)
     final: bool = field(default=False, kw_only=True)
+    signal: Signal = field(default="", kw_only=True)
     doc: str = field(default="", kw_only=True)
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -71,11 +78,15 @@ class State:
         on: str,
         when: Guard = ALWAYS,
         after: Seconds | None = None,
+        resume: Resume = "deadline",
         priority: int = 0,
         reason: Reason = "",
     ) -> Arc:
-        """The arc from here to `target`, called `on`, open while `when` holds and once the machine has been here `after` seconds."""
-        return Arc(on, self, target, when=when, after=after, priority=priority, reason=reason)
+        """The arc from here to `target`, called `on`, open while `when` holds and once the machine has been here `after` seconds.
+
+        `resume` says how that wait goes on after a time in which nobody ran the machine; by default such time counts.
+        """
+        return Arc(on, self, target, when=when, after=after, resume=resume, priority=priority, reason=reason)
 
     def __or__(self, other: State | Group) -> Group:
         return Group((self, *_states(other)))
@@ -114,8 +125,14 @@ class Arc:
     target: State
     when: Guard = field(default=ALWAYS, kw_only=True)
     after: Seconds | None = field(default=None, kw_only=True)
+    resume: Resume = field(default="deadline", kw_only=True)
     priority: int = field(default=0, kw_only=True)
     reason: Reason = field(default="", kw_only=True)
+
+    @property
+    def clock(self) -> str:
+        """The name of its wait among those of its source state, in what is stored. It outlives a change of the seconds."""
+        return f"{self.event} -> {self.target} when {self.when}"
 
     def __str__(self) -> str:
         return f"{self.source} -{self.event}-> {self.target}"
@@ -212,6 +229,7 @@ def _faults(machine: Machine) -> Iterator[str]:
         yield from _state_faults(state)
     if machine.initial not in counts:
         yield f"the initial state {machine.initial!r} is not one of its states: {', '.join(counts)}"
+    yield from _initial_faults(machine)
     yield from _guard_faults(machine)
     named: dict[str, list[State]] = {name: [] for name in counts}
     for state in machine.states:
@@ -230,6 +248,27 @@ def _state_faults(state: State) -> Iterator[str]:
         yield f"state {state.name!r}: a name is a letter followed by letters, digits or _"
     if state.act and not NAME.match(state.act):
         yield f"state {state.name!r}: act {state.act!r} is not the name of an action"
+
+    if state.signal:
+        yield from _signal_faults(state)
+
+
+def _signal_faults(state: State) -> Iterator[str]:
+    place = f"state {state.name!r}: signal {state.signal!r}"
+    if state.signal not in SIGNALS:
+        yield f"{place} is none of {', '.join(filter(None, SIGNALS))}"
+    elif state.phase is None:
+        yield f"{place} asks something of the control runtime, so the state needs a phase"
+    elif state.signal == "removal" and state.phase is not Phase.STOPPED:
+        yield f"{place} needs phase stopped, not {state.phase}: only what is at rest may be removed"
+    elif state.signal == "removal" and state.act:
+        yield f"{place}: it cannot act ({state.act}) as well: what is removed does nothing any more"
+
+
+def _initial_faults(machine: Machine) -> Iterator[str]:
+    for state in machine.states:
+        if state.name == machine.initial and state.signal:
+            yield f"the initial state {state.name!r} has signal {state.signal!r}: no instance would get any further"
 
 
 def _guard_faults(machine: Machine) -> Iterator[str]:
@@ -259,7 +298,15 @@ def _arc_faults(arc: Arc, states: Mapping[str, list[State]]) -> Iterator[str]:
     if not isinstance(when, Guard):
         yield f"arc {arc}: when={when!r} is not a guard; decorate the function with @guard"
         return
-    waits = [node.seconds for node in when.walk() if isinstance(node, Held)]
+    yield from _wait_faults(arc)
+
+
+def _wait_faults(arc: Arc) -> Iterator[str]:
+    if arc.resume not in RESUMES:
+        yield f"arc {arc}: resume {arc.resume!r} is none of {', '.join(RESUMES)}"
+    elif arc.after is None and arc.resume != "deadline":
+        yield f"arc {arc}: resume {arc.resume!r} says how the wait of after= goes on, and there is no after="
+    waits = [node.seconds for node in arc.when.walk() if isinstance(node, Held)]
     for seconds in [*waits, *([] if arc.after is None else [arc.after])]:
         value = seconds.default if isinstance(seconds, Setting) else seconds
         if not 0 <= value < float("inf"):

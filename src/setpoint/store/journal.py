@@ -1,16 +1,22 @@
-"""The journal of transitions: what moved, when, and why. Append-only; the one thing that must survive to explain the past."""
+"""The journal of transitions: what moved, when, and why. Append-only; the one thing that must survive to explain the past.
+
+From the moves of a worker follows how long it was in each state; `steps_of` says what is typical of each step that was ever taken.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Protocol
 
 import msgspec
 
+from setpoint.secrets import without_secrets
+
 
 class Transition(msgspec.Struct, frozen=True):
-    """One move of one worker. `at` is wall time in seconds since the epoch."""
+    """One move of one worker. `at` is wall time in seconds since the epoch, `type` the worker's type where it is known."""
 
     path: str
     at: float
@@ -18,6 +24,18 @@ class Transition(msgspec.Struct, frozen=True):
     source: str
     target: str
     reason: str
+    type: str = ""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """How a step was taken before: `count` times, after `median` seconds in its source state, `longest` at most."""
+
+    source: str
+    event: str
+    target: str
+    count: int
+    median: float
+    longest: float
 
 
 class Journal(Protocol):
@@ -34,17 +52,59 @@ class Journal(Protocol):
 
 
 class MemoryJournal:
-    """A journal that keeps the latest transitions of each worker in memory."""
+    """A journal that keeps the latest transitions in memory: `keep` of each worker, for the `workers` that moved last."""
 
-    def __init__(self, keep: int = 200) -> None:
+    def __init__(self, keep: int = 200, workers: int = 100_000) -> None:
         self._keep = keep
-        self._rows: dict[str, deque[Transition]] = {}
+        self._workers = workers
+        self._rows: OrderedDict[str, deque[Transition]] = OrderedDict()
 
     def append(self, transition: Transition) -> None:
-        self._rows.setdefault(transition.path, deque(maxlen=self._keep)).append(transition)
+        rows = self._rows.get(transition.path)
+        if rows is None:
+            rows = self._rows[transition.path] = deque(maxlen=self._keep)
+            if len(self._rows) > self._workers:
+                self._rows.popitem(last=False)
+        else:
+            self._rows.move_to_end(transition.path)
+        rows.append(transition)
 
     def history(self, path: str, limit: int = 100) -> Sequence[Transition]:
-        return list(self._rows.get(path, ()))[-limit:]
+        return [without_secret(row) for row in latest(self._rows.get(path, ()), limit)]
+
+    def typical(self, *, path: str = "", type: str = "") -> Sequence[Step]:
+        rows = [self._rows.get(path, ())] if path else self._rows.values()
+        return steps_of(row for each in rows for row in each if row.type == type or not type)
 
     def close(self) -> None:
         return None
+
+
+def latest(rows: Iterable[Transition], limit: int) -> list[Transition]:
+    """The last `limit` of them."""
+    return list(rows)[-limit:] if limit > 0 else []
+
+
+def without_secret(transition: Transition) -> Transition:
+    """The transition as it may be kept and shown: its reason without secrets."""
+    reason = without_secrets(transition.reason)
+    return transition if reason == transition.reason else msgspec.structs.replace(transition, reason=reason)
+
+
+def steps_of(transitions: Iterable[Transition]) -> list[Step]:
+    """What is typical of each step, the most frequent first. `transitions` are in the order in which they were made.
+
+    Only time between two moves that follow each other counts: not before the first, not across a gap (a worker made anew), and not where
+    the clock went back. What an operator said without moving anything ends no stay.
+    """
+    since: dict[str, tuple[str, float]] = {}
+    taken: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for row in transitions:
+        if row.source == row.target:
+            continue
+        state, entered = since.get(row.path, ("", 0.0))
+        if state == row.source and row.at >= entered:
+            taken[row.source, row.event, row.target].append(row.at - entered)
+        since[row.path] = (row.target, row.at)
+    steps = [Step(*step, len(times), median(times), max(times)) for step, times in taken.items()]
+    return sorted(steps, key=lambda step: (-step.count, step.source, step.event, step.target))

@@ -1,180 +1,354 @@
-"""The journal in SQLite: one file, one writer thread, group commit.
+"""The store in SQLite: one file, one writer thread, group commit.
 
-`append` keeps a transition in memory and returns; the writer commits what is waiting in one transaction, so a kill -9 loses at most the
-last batch (`FLUSH_S`) and never what was committed before (WAL, synchronous=NORMAL: safe against the death of the process; the last
-moments may be lost with the power). What cannot be written waits in memory, bounded, and is tried again for ever. The number of rows is
-bounded. A file that is damaged is set aside under a new name, which is logged, and a fresh one is started; one that merely cannot be used
-now (a full disk, a lock) is left as it is and tried again.
+    put, drop, append, keep_machine  →  memory  →  the writer, every `FLUSH_S`: encode, leave out secrets, compare, one transaction  →  file
+
+Callers only note what is new; encoding and writing happen in the writer's thread. A kill -9 loses what came in the last `FLUSH_S` plus the
+time of one commit, and nothing that was committed before (write-ahead log, synchronous=NORMAL: safe against the death of the process; the
+last moments may be lost with the power).
+
+Faults of the disk never reach the caller. What cannot be written waits in memory, bounded (the latest of each document, `KEEP_WAITING`
+transitions), and is tried again for ever; `trouble` says what is the matter and is "" again once all is written. A file that is damaged,
+found at opening or at any later use, is set aside under a new name and a fresh one started; one that was deleted is made again, one that
+was replaced is taken as it is. All documents that were put since this store was opened are then written again, from the values themselves,
+to which the store keeps references. Documents of workers that put none since, and transitions written before, are in the file set aside.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
 
-from setpoint.store.journal import Transition
+from setpoint.store import rows
+from setpoint.store.document import Document, Documents, Kind, StoreError, encoded
+from setpoint.store.journal import Step, Transition
+from setpoint.store.rows import Batch, Write, Written
+from setpoint.store.schema import check_file, is_damage, open_for_reading, open_store, set_aside
+from setpoint.store.waiting import KEEP_WAITING, Taken, Waiting
 
 log = structlog.get_logger(__name__)
 
-FLUSH_S = 0.05
-RETRY_S = 1.0
-KEEP_ROWS = 200_000
-"""Transitions kept in the file; the oldest go first."""
-KEEP_WAITING = 20_000
-"""Transitions kept in memory while they cannot be written; the oldest go first."""
-PRUNE_EVERY = 10_000
+FLUSH_S: Final = 0.05
+"""How long news is gathered before it is written."""
+RETRY_S: Final = 1.0
+HEARTBEAT_S: Final = 10.0
+"""How often the file is told that its user is alive."""
+PRUNE_EVERY: Final = 10_000
 """Written transitions between two prunings; one is done at the start."""
+CLOSE_S: Final = 5.0
+ASIDE_S: Final = 60.0
+"""The shortest time between two files set aside: a disk that damages every file shall not be filled with them."""
+_ALL: Final = 2**62
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS transitions (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL, at REAL NOT NULL, event TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL,
-    reason TEXT NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS transitions_by_path ON transitions (path, id);
-"""
-_INSERT = "INSERT INTO transitions (path, at, event, source, target, reason) VALUES (?, ?, ?, ?, ?, ?)"
-_LATEST = "SELECT path, at, event, source, target, reason FROM transitions WHERE path = ? ORDER BY id DESC LIMIT ?"
-_PRUNE = "DELETE FROM transitions WHERE id <= (SELECT MAX(id) FROM transitions) - ?"
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+T = TypeVar("T")
 
 
-class SqliteJournal:
-    """Transitions in a SQLite file. Never raises for the state of the disk: `error` says what is the matter."""
+class SqliteStore:
+    """The store in one SQLite file; see `setpoint.store.document.Store` for what its methods do.
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.error = ""
-        """Why the file could not be used at the latest attempt; "" when it could."""
-        self._waiting: deque[Transition] = deque(maxlen=KEEP_WAITING)
+    With `read_only` it opens the store of an agent that may be running, and writes nothing. `wall` gives wall time in seconds since the
+    epoch. A file that cannot be used now is no error (see `trouble`). Raises `NotAStore` for a file of another program, `NewerSchema` for
+    one that a newer version of this one wrote; with `read_only` `NotAStore` also when there is no file.
+    """
+
+    def __init__(self, file: Path, *, read_only: bool = False, wall: Callable[[], float] = time.time) -> None:
+        self._file, self._read_only, self._wall = file, read_only, wall
+        self.alive_at: float | None = None
+        self.set_aside = ""
+        """The name under which a damaged file was set aside since this store was opened; "" when none was."""
+        self._waiting = Waiting()
+        self._error = ""
+        self._suspect = ""  # what a reader stumbled over
+        self._commit = threading.Lock()  # held by who writes
+        self._reading = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._identity = (0, 0)
+        self._opened = False
+        self._beat_at = 0.0
+        self._aside_at = -ASIDE_S
+        self._unpruned = PRUNE_EVERY
         self._news = threading.Event()
-        self._closed = False
-        self._commit = (
-            threading.Lock()
-        )  # held while rows move from memory to the file, so that no reader sees them twice
-        self._connection: sqlite3.Connection | None = None
-        self._written = PRUNE_EVERY
-        self._connect()
-        self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        if read_only:
+            self._reader = open_for_reading(file)
+            self.alive_at = rows.fact(self._reader, "alive_at")
+            return
+        with self._commit:
+            try:
+                self._connect()
+            except (sqlite3.Error, OSError) as error:
+                self._failed(error)
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
+    # what the runtime says
+
+    def put(self, path: str, kind: Kind, value: Any, *, at: float) -> None:
+        if self._read_only:
+            self._refuse_to_write()
+        if self._waiting.put(path, kind, value, at):
+            self._wake()
+
+    def drop(self, path: str) -> None:
+        self._refuse_to_write()
+        self._waiting.drop(path)
+        self._wake()
+
     def append(self, transition: Transition) -> None:
-        """Keep it; returns at once."""
+        self._refuse_to_write()
         self._waiting.append(transition)
-        self._news.set()
+        self._wake()
+
+    def keep_machine(self, hash: str, definition: Mapping[str, Any]) -> None:
+        self._refuse_to_write()
+        if self._waiting.keep_machine(hash, definition):
+            self._wake()
+
+    def update(self, path: str, kind: Kind, value: Any, *, version: int) -> int:
+        self._refuse_to_write()
+        write = Write(path, kind, encoded(value), self._wall(), version)
+        with self._commit:
+            if not self._write_waiting() or self._writer is None:
+                raise StoreError(f"{kind} of {path} cannot be written now: {self.trouble()}")
+            try:
+                written = rows.replace(self._writer, write, version=version)
+            except sqlite3.Error as error:
+                self._failed(error)
+                raise StoreError(f"{kind} of {path} cannot be written now: {error}") from error
+            self._waiting.written(write, value, written)
+            return written
+
+    # what is asked of it
+
+    def load(self) -> dict[str, Documents]:
+        return self._read_documents("")
+
+    def refresh(self, path: str) -> Documents:
+        return self._read_documents(path).get(path, {})
 
     def history(self, path: str, limit: int = 100) -> Sequence[Transition]:
         """The latest transitions of one worker, oldest first, in the order in which they were made."""
-        with self._commit:
-            waiting = [row for row in tuple(self._waiting) if row.path == path][-limit:]
-            rows: list[tuple[str, float, str, str, str, str]] = []
-            if self._connection is not None and len(waiting) < limit:
-                try:
-                    rows = self._connection.execute(_LATEST, (_storable(path), limit - len(waiting))).fetchall()
-                except sqlite3.Error as error:
-                    self._failed(error)
-        return [*(Transition(*row) for row in reversed(rows)), *waiting]
+        waiting, last_id = self._waiting_transitions(path, limit)
+        if len(waiting) >= limit:
+            return waiting
+        found = self._read(lambda c: rows.history(c, path, limit - len(waiting), up_to=last_id))
+        return [*(found or ()), *waiting]
+
+    def typical(self, *, path: str = "", type: str = "") -> Sequence[Step]:
+        waiting, last_id = self._waiting_transitions(path)
+        return self._read(lambda c: rows.typical(c, waiting, path=path, type=type, up_to=last_id)) or []
+
+    def machine(self, hash: str) -> Mapping[str, Any] | None:
+        text = self._waiting.machine(hash)
+        if text is not None:
+            return dict(msgspec.json.decode(text))
+        return self._read(lambda c: rows.machine(c, hash))
+
+    def trouble(self) -> str:
+        return "; ".join(filter(None, (self._error, *self._waiting.trouble())))
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        deadline = time.monotonic() + timeout
+        while not self._closed.is_set() and not self._read_only:
+            if not self._commit.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                return False
+            try:
+                if self._write_waiting():
+                    return True
+            finally:
+                self._commit.release()
+            if time.monotonic() >= deadline:
+                return False
+            self._closed.wait(FLUSH_S)
+        return self._read_only
 
     def close(self) -> None:
         """Write what is waiting, where it can be written, and let go of the file. Returns within some seconds."""
-        self._closed = True
+        self._closed.set()
         self._news.set()
-        self._thread.join(timeout=5.0)
+        if self._thread is not None:
+            self._thread.join(timeout=CLOSE_S)
+        else:
+            self._close_reader()
 
-    def _write_all(self) -> None:
-        while not self._closed:
-            self._news.wait()
-            time.sleep(0.0 if self._closed else FLUSH_S)  # what comes meanwhile goes into the same transaction
-            self._news.clear()
-            if not self._write() and not self._closed:
-                time.sleep(RETRY_S)
-                self._news.set()
-        self._write()
-        with self._commit:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+    # reading
 
-    def _write(self) -> bool:
-        """Move what is waiting to the file; False when it could not be."""
+    def _read_documents(self, path: str) -> dict[str, Documents]:
         with self._commit:
-            if self._connection is None and not self._connect():
-                return False
-            assert self._connection is not None
-            rows = list(self._waiting)  # at once: others append meanwhile
+            if not self._read_only:
+                self._write_waiting()
+            version, found = self._read(lambda c: _snapshot(c, path)) or (0, {})
+            self._waiting.read(found, path=path, known=0 if path else version)
+            waiting = self._waiting.documents(path)
+        for (where, kind), value, at in waiting:
+            documents = found.setdefault(where, {})
+            version = documents[kind].version if kind in documents else 0
+            documents[kind] = Document(kind, msgspec.json.decode(encoded(value)), version, at)
+        return found
+
+    def _waiting_transitions(self, path: str, limit: int = KEEP_WAITING) -> tuple[list[Transition], int]:
+        waiting, last_id = self._waiting.transitions(path, limit)
+        return waiting, _ALL if self._read_only else last_id
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T | None:
+        """The answer of the file; None where it gives none, which `trouble` then explains."""
+        with self._reading:
+            if self._closed.is_set():
+                return None
             try:
-                with self._connection as transaction:
-                    transaction.executemany(
-                        _INSERT, [tuple(map(_storable, msgspec.structs.astuple(row))) for row in rows]
-                    )
-                    if self._written >= PRUNE_EVERY:
-                        transaction.execute(_PRUNE, (KEEP_ROWS,))
-                        self._written = 0
-            except sqlite3.Error as error:
-                self._failed(error)
-                return False
-            for row in rows:
-                if self._waiting and self._waiting[0] is row:  # the oldest may have been dropped meanwhile
-                    self._waiting.popleft()
-            self._written += len(rows)
-            self.error = ""
-            return True
+                if self._reader is None:
+                    self._reader = open_for_reading(self._file)
+                answer = query(self._reader)
+            except (sqlite3.Error, OSError, StoreError) as error:
+                self._suspect = str(error) if is_damage(error) else self._suspect
+                self._error = self._error or str(error)
+                if not self._read_only:
+                    self._news.set()  # the writer looks whether the file is sound
+                return None
+            if self._read_only:
+                self._error = ""
+            return answer
 
-    def _connect(self) -> bool:
+    def _close_reader(self) -> None:
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+
+    # writing
+
+    def _wake(self) -> None:
+        if not self._news.is_set():
+            self._news.set()
+
+    def _refuse_to_write(self) -> None:
+        if self._read_only:
+            raise StoreError(f"{self._file} was opened to be read only")
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._news.wait(max(0.0, self._beat_at - time.monotonic()))
+            self._closed.wait(FLUSH_S)  # what comes meanwhile goes into the same transaction
+            self._news.clear()
+            if not self._tried() and not self._closed.wait(RETRY_S):
+                self._news.set()
+        self._beat_at = 0.0
+        self._tried()
+        self._let_go()
+
+    def _tried(self) -> bool:
+        """Try to write all that is waiting. A defect of ours is said and tried again like a fault of the disk; the writer never ends."""
+        with self._commit:
+            try:
+                return self._write_waiting()
+            except Exception as error:
+                log.exception("the store's writer failed")
+                self._error = f"{type(error).__name__}: {error}"
+                return False
+
+    def _write_waiting(self) -> bool:
+        """Move what is waiting to the file; False when it could not be, or not all of it. `_commit` is held."""
+        while True:
+            try:
+                connection = self._usable()
+                taken = self._waiting.take()
+                due = time.monotonic() >= self._beat_at
+                if not taken and not due:
+                    self._recovered()
+                    return True
+                written = self._write(connection, taken, alive_at=self._wall() if due else None)
+            except (sqlite3.Error, OSError, StoreError) as error:
+                if not self._failed(error):
+                    return False
+            else:
+                self._waiting.done(taken, written)
+
+    def _write(self, connection: sqlite3.Connection, taken: Taken, *, alive_at: float | None) -> Written:
+        prune = self._unpruned >= PRUNE_EVERY
+        keep = self._waiting.machines if prune else ()
+        written = rows.write(
+            connection,
+            Batch(taken.writes, taken.drops, taken.transitions, taken.machines, alive_at, prune, keep),
+        )
+        self._unpruned = len(taken.transitions) + (0 if prune else self._unpruned)
+        if alive_at is not None:
+            self._beat_at = time.monotonic() + HEARTBEAT_S
+        return written
+
+    # the file
+
+    def _usable(self) -> sqlite3.Connection:
+        """The connection that writes. Raises when there is none now, or when the file turned out to be damaged."""
+        if self._writer is not None and not self._same_file():
+            log.error("the store's file is gone or was replaced; everything is written again", file=self._file.name)
+            self._let_go()
+        if self._writer is None:
+            return self._connect()
+        if self._suspect:
+            self._suspect = ""
+            check_file(self._file)
+        return self._writer
+
+    def _same_file(self) -> bool:
         try:
-            self._connection = _open_or_set_aside(self._file)
-        except (sqlite3.Error, OSError) as error:
-            self._failed(error)
+            found = os.stat(self._file)
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = open_store(self._file)
+        found = os.stat(self._file)
+        self._identity = (found.st_dev, found.st_ino)
+        if not self._opened:
+            self._opened = True
+            self.alive_at = rows.fact(connection, "alive_at")
+        self._waiting.opened(known=int(rows.fact(connection, "version") or 0), last_id=rows.last_id(connection))
+        self._writer = connection
+        return connection
+
+    def _let_go(self) -> None:
+        self._close_reader()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _failed(self, error: Exception) -> bool:
+        """Note what is the matter. True when the file was damaged and is out of the way, so that trying again at once makes sense."""
+        if not self._error:
+            log.error("the store cannot be written; news is kept in memory", file=self._file.name, why=str(error))
+        self._error = str(error)
+        if not is_damage(error) or time.monotonic() < self._aside_at + ASIDE_S:
+            return False
+        self._let_go()
+        self._aside_at = time.monotonic()
+        try:
+            self.set_aside = set_aside(self._file, str(error)).name
+        except OSError as fault:
+            self._error = str(fault)
             return False
         return True
 
-    def _failed(self, error: Exception) -> None:
-        if not self.error:
-            log.error(
-                "the journal cannot be used; transitions are kept in memory", file=self._file.name, why=str(error)
-            )
-        self.error = str(error)
+    def _recovered(self) -> None:
+        if self._error:
+            log.info("the store is written again", file=self._file.name, after=self._error)
+            self._error = ""
 
 
-def _storable(value: str | float) -> str | float:
-    """Text that SQLite can keep: a broken character, as in a file name that is not Unicode, becomes `?`."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
-
-
-def _open_or_set_aside(file: Path) -> sqlite3.Connection:
-    """Open the file; a damaged one makes place for a fresh one. Raises `sqlite3.Error` or `OSError` when it cannot be used now."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+def _snapshot(connection: sqlite3.Connection, path: str) -> tuple[int, dict[str, Documents]]:
+    """The version of the store, and the documents of one worker or all, as of one moment."""
+    connection.execute("BEGIN")
     try:
-        connection = _opened(file)
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict == "ok":
-            return connection
-        connection.close()
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", None) not in _DAMAGED:
-            raise
-        verdict = str(error)
-    aside = file.with_name(f"{file.stem}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}{file.suffix}")
-    log.error(
-        "the journal is damaged; it is set aside and a fresh one started", file=file.name, aside=aside.name, why=verdict
-    )
-    for suffix in ("", "-wal", "-shm"):
-        part = file.with_name(file.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return _opened(file)
-
-
-def _opened(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, timeout=2.0, check_same_thread=False)
-    try:
-        connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
+        return int(rows.fact(connection, "version") or 0), rows.documents(connection, path)
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")

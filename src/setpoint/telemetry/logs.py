@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import time
 from collections import OrderedDict
@@ -22,19 +21,12 @@ from typing import Any, Final, Literal, TextIO
 
 import structlog
 
+from setpoint.secrets import REDACTED, names_a_secret, without_secrets
+
 Format = Literal["console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 Event = MutableMapping[str, Any]
 
-REDACTED: Final = "[redacted]"
-_SECRET_KEY: Final = re.compile(
-    r"pass(word|wd|phrase)|secret|token|authorization|api[-_ ]?key|credential|private[-_ ]?key|cookie", re.IGNORECASE
-)
-_SECRET_IN_TEXT: Final = re.compile(
-    r"(?P<user>://[^/\s:@]*:)[^@/\s]+(?=@)"
-    r"|(?P<key>\b(?:password|passwd|secret|token|authorization|api[-_]?key)\b[\"']?\s*[=:]\s*(?:bearer\s+|basic\s+)?)[^\s,;&]+",
-    re.IGNORECASE,
-)
 _MAX_DEPTH: Final = 8
 
 
@@ -130,17 +122,17 @@ def _lines(render: Callable[..., Any]) -> Callable[..., str]:
 
 
 def redact(logger: Any, method: str, event: Event) -> Event:
-    """Replace what must not be read: values of keys that name a secret, and secrets written inside texts."""
+    """Replace what must not be read: values of keys that name a secret, and secrets written inside texts (`setpoint.secrets`)."""
     for key, value in event.items():
         event[key] = _clean(key, value, 0)
     return event
 
 
 def _clean(key: object, value: Any, depth: int) -> Any:
-    if isinstance(key, str) and _SECRET_KEY.search(key):
+    if isinstance(key, str) and names_a_secret(key):
         return REDACTED
     if isinstance(value, str):
-        return _SECRET_IN_TEXT.sub(lambda found: (found["user"] or found["key"]) + REDACTED, value)
+        return without_secrets(value)
     if isinstance(value, Mapping):
         return REDACTED if depth > _MAX_DEPTH else {k: _clean(k, v, depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple) and type(value) in (list, tuple):

@@ -220,6 +220,11 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, Nothing]):
         stopping.to(stopped, on="stop_done", when=children_stopped),
     ]
 
+    def resume_state(self, state: str, snapshot: Seen) -> str:
+        """It goes on where its flows do; where they begin anew, so does it."""
+        gone = any(not snapshot.children[name].up for name in _wanted_flows(snapshot.desired))
+        return self.initial_state() if gone and state in FLOWS_RUN_IN else state
+
     async def collect_observed_state(self, desired: BridgeSpec) -> Nothing:
         """Nothing: a bridge decides on facts about others."""
         return Nothing()

@@ -96,6 +96,10 @@ class Broker(Worker[BrokerSpec, BrokerSpec, BrokerObserved]):
         self._fault = ""
         self._before: tuple[float, BrokerStats] | None = None
 
+    def resume_state(self, state: str, snapshot: Seen) -> str:
+        """A log inside this process is closed with it."""
+        return state if snapshot.observed.open else self.initial_state()
+
     async def collect_observed_state(self, desired: BrokerSpec) -> BrokerObserved:
         """Ask the broker for its figures; without it open there are none."""
         if not self._open:

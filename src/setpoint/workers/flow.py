@@ -217,6 +217,10 @@ class Flow(Worker[FlowSpec, FlowSpec, FlowObserved]):
         self._engine.compile(spec.config)
         return spec
 
+    def resume_state(self, state: str, snapshot: Seen) -> str:
+        """A flow inside this process ends with it."""
+        return state if snapshot.observed.up else self.initial_state()
+
     async def collect_observed_state(self, desired: FlowSpec) -> FlowObserved:
         """Read the engine's counters, from memory."""
         status = self._engine.status(self.context.path)

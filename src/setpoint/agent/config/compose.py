@@ -14,8 +14,8 @@ from typing import Final
 import yaml
 
 from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
-from setpoint.templates.scalars import resolve
 from setpoint.agent.config.syntax import UNQUOTED, Fault, explain
+from setpoint.templates.scalars import resolve
 
 MAX_CHARACTERS: Final = 10_000_000
 MAX_DEPTH: Final = 80

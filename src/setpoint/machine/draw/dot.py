@@ -5,7 +5,7 @@ In a quoted string only the quote and the backslash have a meaning; both are esc
 
 from __future__ import annotations
 
-from setpoint.machine.draw.edges import COLOURS, condition, label, one_line, parallel
+from setpoint.machine.draw.edges import COLOURS, asks, condition, label, one_line, parallel
 from setpoint.machine.model import Machine, State
 
 
@@ -37,7 +37,10 @@ def _node(state: State, *, here: bool) -> str:
         **({"penwidth": "4"} if here else {}),
         **({"peripheries": "2"} if state.final else {}),
     }
-    return f"  {quoted(state.name)} [{', '.join(f'{key}={quoted(value)}' for key, value in attributes.items())}];"
+    label = f"label={quoted(state.name, asks(state))}, " if state.signal else ""
+    return (
+        f"  {quoted(state.name)} [{label}{', '.join(f'{key}={quoted(value)}' for key, value in attributes.items())}];"
+    )
 
 
 def quoted(*lines: str) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from setpoint.machine.guards import ALWAYS, seconds_text
-from setpoint.machine.model import Arc, Machine, Phase
+from setpoint.machine.guards import ALWAYS
+from setpoint.machine.model import Arc, Machine, Phase, State
+from setpoint.machine.seconds import seconds_text
 
 
 class Colour(NamedTuple):
@@ -49,13 +50,19 @@ def label(arc: Arc) -> str:
 
 
 def wait(arc: Arc) -> str:
-    """`` after 5 s``, or nothing."""
-    return "" if arc.after is None else f" after {seconds_text(arc.after)} s"
+    """`` after 5 s``, or nothing; with the policy where it is not the usual one."""
+    policy = "" if arc.resume == "deadline" else f" ({arc.resume})"
+    return "" if arc.after is None else f" after {seconds_text(arc.after)} s{policy}"
 
 
 def condition(arc: Arc) -> str:
     """The guard and the wait, in words."""
     return f"{arc.when}{wait(arc)}"
+
+
+def asks(state: State) -> str:
+    """``asks for removal``, or nothing."""
+    return f"asks for {state.signal}" if state.signal else ""
 
 
 def classes(machine: Machine) -> dict[str, list[str]]:

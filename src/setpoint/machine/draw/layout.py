@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from setpoint.machine.draw.edges import parallel, sources_in_words
-from setpoint.machine.model import Arc, Machine, Phase
+from setpoint.machine.draw.edges import asks, parallel, sources_in_words
+from setpoint.machine.model import Arc, Machine, Phase, State
 
 CHARACTER: Final = 7.6
 """Width of a character of 13 px, on the safe side."""
@@ -160,7 +160,7 @@ class _Rows:
 
     def __init__(self, machine: Machine, ranks: dict[str, int]) -> None:
         self.machine = machine
-        self.states = {state.name: _state(state.name, state.phase, ranks[state.name]) for state in machine.states}
+        self.states = {state.name: _state(state, ranks[state.name]) for state in machine.states}
         self.boxes: list[Box] = sorted(self.states.values(), key=lambda box: box.row)
         self.lines: list[Line] = []
 
@@ -199,9 +199,12 @@ class _Rows:
         return [found[row] for row in sorted(found)]
 
 
-def _state(name: str, phase: Phase | None, rank: int) -> Box:
-    small = () if phase is None else (phase.value,)
-    return Box("state", 2 * rank, max(90, _width((name,), small) + 28), 44 if small else 34, (name,), small, name=name)
+def _state(state: State, rank: int) -> Box:
+    small = () if state.phase is None else (", ".join(filter(None, (state.phase.value, asks(state)))),)
+    lines = (state.name,)
+    return Box(
+        "state", 2 * rank, max(90, _width(lines, small) + 28), 44 if small else 34, lines, small, name=state.name
+    )
 
 
 def _label(row: int, arcs: list[Arc], outside: bool) -> Box:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from setpoint.machine.draw.edges import condition, one_line
+from setpoint.machine.draw.edges import asks, condition, one_line
 from setpoint.machine.model import Machine, State
 
 
@@ -38,7 +38,8 @@ def meaning(state: State) -> str:
 
 def _name(machine: Machine, state: State, at: str | None) -> str:
     name = f"**{code(state.name)} ← here**" if state.name == at else code(state.name)
-    marks = [mark for mark, holds in (("initial", state.name == machine.initial), ("final", state.final)) if holds]
+    kinds = {"initial": state.name == machine.initial, "final": state.final, asks(state): state.signal}
+    marks = [mark for mark, holds in kinds.items() if holds]
     return name + (f" ({', '.join(marks)})" if marks else "")
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from setpoint.machine.draw.edges import COLOURS, classes, label, one_line, parallel
-from setpoint.machine.model import Machine, Phase
+from setpoint.machine.draw.edges import COLOURS, asks, classes, label, one_line, parallel
+from setpoint.machine.model import Machine, Phase, State
 
 WORDS: Final = frozenset({
     "accdescr", "acctitle", "as", "bt", "choice", "class", "classdef", "click", "default", "direction", "end", "fork", "hide", "href",
@@ -24,7 +24,8 @@ def mermaid(machine: Machine, at: str | None = None) -> str:
     """The machine as Mermaid text."""
     ids = _identifiers(machine)
     lines = ["stateDiagram-v2", f"    %% {machine.name} {escaped(machine.version)}"]
-    lines += [f'    state "{name}" as {ids[name]}' for name in ids if ids[name] != name]
+    labels = {state.name: _label(state) for state in machine.states}
+    lines += [f'    state "{labels[name]}" as {ids[name]}' for name in ids if ids[name] != labels[name]]
     lines.append(f"    [*] --> {ids[machine.initial]}")
     for (source, target), arcs in parallel(machine).items():
         lines.append(f"    {ids[source]} --> {ids[target]} : {'<br/>'.join(escaped(label(arc)) for arc in arcs)}")
@@ -36,6 +37,10 @@ def mermaid(machine: Machine, at: str | None = None) -> str:
     if at is not None:
         lines += ["    classDef here stroke-width:4px,font-weight:bold", f"    class {ids[at]} here"]
     return "\n".join(lines) + "\n"
+
+
+def _label(state: State) -> str:
+    return f"{state.name} ({asks(state)})" if state.signal else state.name
 
 
 def _identifiers(machine: Machine) -> dict[str, str]:

@@ -1,0 +1,98 @@
+"""Standing: what is stored of a worker, and how it goes on from there after the agent was started again.
+
+Moments are stored as seconds that had passed, beside the wall time at which that was: the runtime's clock begins anew with each start. How
+long nobody ran the agent is known from the store, which notes until when the agent was alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from setpoint.control.registry import AnyWorker
+from setpoint.machine import Machine, Position, Refused, migrate, resume
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who a worker is. `asked` is a digest of the spec it was given."""
+
+    type: str
+    name: str
+    parent: str
+    asked: str
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """The latest observation: the last good value, and why the latest attempt failed."""
+
+    value: Any
+    error: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where a worker stands, in which machine, what operators told it, and its counts.
+
+    `in_state` and `clocks` are seconds that had passed at wall time `at`, as `setpoint.machine.elapsed` gives them; `since` is the wall
+    time at which it entered the state.
+    """
+
+    machine: str = ""
+    version: str = ""
+    hash: str = ""
+    state: str = ""
+    since: float = 0.0
+    in_state: float = 0.0
+    clocks: dict[str, float] = {}
+    at: float = 0.0
+    generation: int = 1
+    transitions: int = 0
+    starts: int = 0
+    paused: str = ""
+    disabled: str = ""
+    finished: bool = False
+
+
+class Found(NamedTuple):
+    """The state to go on in, with what there is to say about it; or why it cannot go on."""
+
+    state: str
+    note: str = ""
+    refused: str = ""
+
+
+class Memory(NamedTuple):
+    """What an earlier run of the agent left of one worker: where it stood, what was asked of it, the machine it had (where that was
+    kept), and until when the agent was alive, in wall time."""
+
+    standing: Standing
+    asked: str
+    definition: Machine | None
+    alive_at: float
+
+    def state_for(self, worker: AnyWorker) -> Found:
+        """Where the worker goes on, by its machine and the migrations it declares."""
+        was = self.standing
+        found = migrate(
+            worker.machine,
+            worker.migrations,
+            name=was.machine,
+            version=was.version,
+            hash=was.hash,
+            state=was.state,
+            definition=self.definition,
+        )
+        if isinstance(found, Refused):
+            return Found("", refused=found.text)
+        return Found(found.state, note=found.text)
+
+    def position(self, machine: Machine, state: str, *, now: float, wall: float) -> Position:
+        """Where its machine goes on, each clock as its policy says. Raises what `setpoint.machine.resume` raises."""
+        was = self.standing
+        ran_on = max(0.0, self.alive_at - was.at)
+        stored = {
+            "state": state,
+            "in_state": was.in_state + ran_on,
+            "clocks": {key: seconds + ran_on for key, seconds in was.clocks.items()},
+        }
+        return resume(machine, stored, down_for=max(0.0, wall - max(self.alive_at, was.at)), now=now)

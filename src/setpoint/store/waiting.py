@@ -1,0 +1,204 @@
+"""What callers said and the file does not have yet. The one place that both the callers' threads and the writer touch.
+
+Its lock is held for moments only, never while anything is encoded or written, so a caller does not wait for the disk. Of each document it
+keeps the latest value for as long as the worker lives (a reference, not a copy), so that a value that is put again costs nothing and
+a fresh file can be filled again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from setpoint.store.document import KINDS, Conflict, Documents, Kind, StoreError, encoded
+from setpoint.store.journal import Transition, latest, without_secret
+from setpoint.store.rows import Key, Write, Written
+
+KEEP_WAITING: Final = 20_000
+"""Transitions kept in memory while they cannot be written; the oldest go first."""
+TAKE_DOCUMENTS: Final = 1_000
+TAKE_TRANSITIONS: Final = 5_000
+_NOTHING: Final = object()
+
+
+class _Slot:
+    """The latest value of one document, and the version up to which this process knows it."""
+
+    __slots__ = ("at", "value", "version")
+
+    def __init__(self, value: Any, at: float, version: int = 0) -> None:
+        self.value, self.at, self.version = value, at, version
+
+
+class Taken(NamedTuple):
+    """A part of what is waiting, to be written in one transaction. It goes on waiting until it is done."""
+
+    writes: list[Write]
+    values: dict[Key, Any]
+    drops: dict[str, object]
+    transitions: list[Transition]
+    machines: dict[str, str]
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.drops or self.transitions or self.machines)
+
+
+class Waiting:
+    """The memory before the file."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slots: dict[Key, _Slot] = {}
+        self._documents: dict[Key, None] = {}  # in the order in which they began to wait
+        self._drops: dict[str, object] = {}
+        self._transitions: deque[Transition] = deque(maxlen=KEEP_WAITING)
+        self._machines: dict[str, str] = {}
+        self._new_machines: dict[str, str] = {}
+        self._known = 0
+        """Version up to which the whole file was read: what is later and not ours is another's."""
+        self._last_id = 0
+        """The last transition that is in the file and no longer here."""
+        self._conflicts: dict[Key, Conflict] = {}
+        self._unstorable: dict[Key, str] = {}
+
+    # callers
+
+    def put(self, path: str, kind: Kind, value: Any, at: float) -> bool:
+        """Note the latest value; False when it is the one that was noted last."""
+        slot = self._slots.get(key := (path, kind))
+        if slot is not None and slot.value is value:
+            return False
+        with self._lock:
+            if slot is None:
+                self._slots[key] = _Slot(value, at)
+            else:
+                slot.value, slot.at = value, at
+            self._documents[key] = None
+        return True
+
+    def drop(self, path: str) -> None:
+        with self._lock:
+            for kind in KINDS:
+                for table in (self._slots, self._documents, self._conflicts, self._unstorable):
+                    table.pop((path, kind), None)
+            self._drops[path] = object()
+
+    def append(self, transition: Transition) -> None:
+        with self._lock:
+            self._transitions.append(transition)
+
+    def keep_machine(self, hash: str, definition: Mapping[str, Any]) -> bool:
+        """Note a machine; False when it was noted before."""
+        if hash in self._machines:
+            return False
+        text = encoded(definition)
+        with self._lock:
+            self._machines[hash] = self._new_machines[hash] = text
+        return True
+
+    def machine(self, hash: str) -> str | None:
+        return self._machines.get(hash)
+
+    def transitions(self, path: str = "", limit: int = KEEP_WAITING) -> tuple[list[Transition], int]:
+        """The latest that are waiting, without secrets, and the number of the last one in the file that comes before them."""
+        with self._lock:
+            waiting, last_id = list(self._transitions), self._last_id
+        return [without_secret(row) for row in latest((r for r in waiting if path in ("", r.path)), limit)], last_id
+
+    def documents(self, path: str = "") -> list[tuple[Key, Any, float]]:
+        """Those that are waiting, as (key, value, at)."""
+        with self._lock:
+            keys = [key for key in self._documents if path in ("", key[0])]
+            return [(key, self._slots[key].value, self._slots[key].at) for key in keys]
+
+    def trouble(self) -> list[str]:
+        """Documents that are not written though the file is fine."""
+        with self._lock:
+            return [str(conflict) for conflict in self._conflicts.values()] + [
+                f"{kind} of {path} is not stored: {why}" for (path, kind), why in self._unstorable.items()
+            ]
+
+    # the writer
+
+    @property
+    def machines(self) -> list[str]:
+        """Hashes of the machines that were noted since the store was opened."""
+        return list(self._machines)
+
+    def take(self) -> Taken:
+        """The next part to be written, encoded. What cannot be encoded is noted as trouble and waits no more."""
+        with self._lock:
+            keys = list(islice(self._documents, TAKE_DOCUMENTS))
+            slots = [(key, self._slots[key].value, self._slots[key].at, self._slots[key].version) for key in keys]
+            transitions = list(islice(self._transitions, TAKE_TRANSITIONS))
+            drops, machines, known = self._drops.copy(), self._new_machines.copy(), self._known
+        writes, unstorable = [], {}
+        for key, value, at, version in slots:
+            try:
+                writes.append(Write(*key, encoded(value), at, max(version, known)))
+            except StoreError as error:
+                unstorable[key] = str(error)
+        with self._lock:
+            for key in keys:
+                self._unstorable.pop(key, None)
+            self._unstorable |= {key: why for key, why in unstorable.items() if key in self._slots}
+        return Taken(writes, {key: value for key, value, _, _ in slots}, drops, transitions, machines)
+
+    def done(self, taken: Taken, written: Written) -> None:
+        """That part is in the file."""
+        with self._lock:
+            for key, value in taken.values.items():
+                self._settle(key, value, written)
+            for path, token in taken.drops.items():
+                if self._drops.get(path) is token:
+                    del self._drops[path]
+            for row in taken.transitions:
+                if self._transitions and self._transitions[0] is row:  # the oldest may have been dropped meanwhile
+                    self._transitions.popleft()
+            for hash in taken.machines:
+                self._new_machines.pop(hash, None)
+            self._last_id = written.last_id
+
+    def _settle(self, key: Key, value: Any, written: Written) -> None:
+        slot = self._slots.get(key)
+        if slot is None:
+            return
+        if slot.value is value:
+            self._documents.pop(key, None)
+        if key in written.versions:
+            slot.version = written.versions[key]
+            self._conflicts.pop(key, None)
+        elif key in written.conflicts:
+            self._conflicts[key] = written.conflicts[key]
+
+    def written(self, write: Write, value: Any, version: int) -> None:
+        """One document was written by itself."""
+        with self._lock:
+            self._slots[write.path, write.kind] = _Slot(value, write.at, version)
+            self._conflicts.pop((write.path, write.kind), None)
+
+    def read(self, found: Mapping[str, Documents], *, path: str = "", known: int = 0) -> None:
+        """The documents of one worker, or with `known` the whole file up to that version, were read; conflicts end as the file has it."""
+        with self._lock:
+            self._known = max(self._known, known)
+            for key in [(path, kind) for kind in KINDS] if path else list(self._slots):
+                slot, document = self._slots.get(key), found.get(key[0], {}).get(key[1])
+                if slot is not None and document is not None:
+                    slot.version = max(slot.version, document.version)
+                if self._conflicts.pop(key, None) and slot is not None:
+                    slot.value = _NOTHING
+                    self._documents.pop(key, None)
+
+    def opened(self, *, known: int, last_id: int) -> None:
+        """Another file is in use: everything this process put has to be written to it, unless it is there already."""
+        with self._lock:
+            self._known, self._last_id = known, last_id
+            self._conflicts.clear()
+            for key, slot in self._slots.items():
+                slot.version = 0
+                if slot.value is not _NOTHING:
+                    self._documents[key] = None
+            self._new_machines = self._machines.copy()
