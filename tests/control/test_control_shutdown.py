@@ -61,14 +61,14 @@ def test_an_action_that_ignores_cancellation_cannot_hold_the_shutdown() -> None:
         await reach(s, "top/p", "running")
         before = now()
         assert await s.stop(budget=2.0) == ["top/p"]
-        assert now() - before <= 4.1
+        assert now() - before <= 2.0
         release[0].set()  # so that the test's loop can end
 
     run(main())
 
 
 def test_the_budget_grows_with_the_height_of_the_tree() -> None:
-    """Two seconds for each level."""
+    """Two seconds for each level, the letting go of what would not stop included."""
 
     async def main() -> None:
         s = supervisor()
@@ -77,7 +77,7 @@ def test_the_budget_grows_with_the_height_of_the_tree() -> None:
         world(s, "top/a/b").ignores_stop = True
         before = now()
         await s.stop()
-        assert 3.99 <= now() - before <= 6.1
+        assert 3.59 <= now() - before <= 4.0
 
     run(main())
 

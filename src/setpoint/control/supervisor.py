@@ -143,7 +143,7 @@ class Supervisor:
     async def stop(self, budget: float | None = None) -> list[str]:
         """Tell every worker to stop and wait until all have, within the budget (2 s for each level of the tree by default).
 
-        Workers that others need stop after those, for at most half of the budget.
+        Workers that others need stop after those, for at most half of the budget; its last tenth is for letting go of what would not stop.
         Returns the paths of those that had not stopped by then; what they still run is abandoned. Always returns.
         """
         if self._ended:
@@ -152,19 +152,20 @@ class Supervisor:
         self._tell_time()
         if budget is None:
             budget = self.core.limits.shutdown_per_level * max(1, self.core.family.height())
+        ends_at = self._loop.time() + budget
         self.core.shut_down()
         self._kick()
-        if not await self.until(lambda _: self.core.at_rest, budget / 2):
+        if not await self.until(lambda _: self.core.at_rest, 0.5 * budget):
             self._tell_time()
             self.core.hurry()
             self._kick()
-            await self.until(lambda _: self.core.at_rest, budget / 2)
+            await self.until(lambda _: self.core.at_rest, 0.4 * budget)
         left = self.core.not_at_rest()
         for path in left:
             log.warning(
                 "worker did not stop in time", path=path, state=self.core.family.table[path].state, budget_s=budget
             )
-        await self._let_go()
+        await self._let_go(max(0.0, ends_at - self._loop.time()))
         return left
 
     # the pump
@@ -249,8 +250,8 @@ class Supervisor:
         except (Exception, SystemExit) as error:
             log.warning("worker could not let go of what it holds", path=path, error=f"{type(error).__name__}: {error}")
 
-    async def _let_go(self) -> None:
-        """End everything that still runs, without waiting for what does not listen."""
+    async def _let_go(self, timeout: float) -> None:
+        """End everything that still runs, without waiting longer for what does not listen."""
         self._ended = True
         if self._pending is not None:
             self._pending.cancel()
@@ -261,7 +262,7 @@ class Supervisor:
             task.cancel()
         waiting = [*self._tasks.values(), *self._closing, *self._abandoned]
         if waiting:
-            await asyncio.wait(waiting, timeout=self.core.limits.shutdown_per_level)
+            await asyncio.wait(waiting, timeout=timeout)
 
     # what the core asks of it
 
