@@ -21,16 +21,17 @@ _NAMES: Final = (
 )
 _NAME: Final = re.compile(_NAMES)
 _QUOTED: Final = (
-    r"\\+\"(?:(?!\\+\").)*(?:\\+\")?|\\+'(?:(?!\\+').)*(?:\\+')?"  # in text that is itself quoted: \"…\"
+    r"\\{1,8}\"(?:(?!\\{1,8}\").)*(?:\\{1,8}\")?|\\{1,8}'(?:(?!\\{1,8}').)*(?:\\{1,8}')?"  # in text that is itself quoted: \"…\"
     r"|\"(?:\\.|[^\"])*\"?|'(?:\\.|[^'])*'?"  # a quote that nobody closes reaches to the end
 )
+# Every repetition is bounded, or can begin in few places only: the texts come from anybody, and shall not cost more than their length.
 _IN_TEXT: Final = re.compile(
     r"(?P<user>://[^/\s:]*:)(?!\d{1,5}(?:[/?#]|\s|\Z))(?:(?!://)[^\s\"'<>])*(?=@)"  # host:port/… is no user:password
-    r"|(?P<header>(?:authori[sz]ation|cookie)\\*[\"']?\s*[:=](?!\s*\[redacted])\s*)[^\r\n]+"
-    rf"|(?P<name>(?:{_NAMES})[\w.-]{{0,32}}\\*[\"']?\s*(?:=>|[:=])(?!\s*\[redacted])\s*)(?:{_QUOTED}|[^\s&;]+)"
+    r"|(?P<header>(?:authori[sz]ation|cookie)\\{0,8}[\"']?\s*[:=](?!\s*\[redacted])\s*)[^\r\n]+"
+    rf"|(?P<name>(?:{_NAMES})[\w.-]{{0,32}}\\{{0,8}}[\"']?\s*(?:=>|[:=])(?!\s*\[redacted])\s*)(?:{_QUOTED}|[^\s&;]+)"
     rf"|(?P<option>(?<![\w-])--?[\w-]{{0,32}}(?:{_NAMES})[\w-]{{0,32}}\s+)[^\s-]\S*"
     r"|(?P<bearer>\bbearer\s+)[\w.~+/=-]{16,}"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|(?<![\w.-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|\Z)",
     re.IGNORECASE | re.DOTALL,
 )

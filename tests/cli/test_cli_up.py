@@ -98,6 +98,7 @@ def test_up_runs_is_found_and_ends_cleanly(tmp_path: Path) -> None:
         assert {worker["path"] for worker in json.loads(ran.stdout)} == {
             "agent/broker",
             "agent/container_monitor",
+            "agent/keeping",
             "agent/flows/clock",
         }
         noted = json.loads((tmp_path / "run" / "setpoint" / "agent.json").read_text())

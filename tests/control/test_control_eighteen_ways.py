@@ -367,17 +367,20 @@ def test_13_a_field_that_goes_from_the_desired_state_goes_from_the_store() -> No
 
         spec_type = Any
 
+        def children(self, desired: Any, state: str) -> list[ChildSpec]:
+            return []
+
     async def main() -> None:
         store = MemoryStore(wall=wall)
         registry = Registry()
         registry.add("free", Free)
         s = Supervisor(registry, root="top", wall=wall, store=store)
-        s.want([ChildSpec("p", "free", {"a": 1, "b": 2, "children": []})])
+        s.want([ChildSpec("p", "free", {"a": 1, "b": 2})])
         await asyncio.sleep(1)
-        assert store.load()["top/p"]["desired"].value == {"a": 1, "b": 2, "children": []}
-        s.want([ChildSpec("p", "free", {"a": 1, "children": []})])
+        assert store.load()["top/p"]["desired"].value == {"a": 1, "b": 2}
+        s.want([ChildSpec("p", "free", {"a": 1})])
         await asyncio.sleep(1)
-        assert store.load()["top/p"]["desired"].value == {"a": 1, "children": []}
+        assert store.load()["top/p"]["desired"].value == {"a": 1}
         await s.stop()
 
     run(main())
@@ -473,15 +476,10 @@ def test_18_a_worker_knows_its_name_its_path_and_its_parent() -> None:
 
     async def main() -> None:
         s = supervisor(named=Named)
-        spec = {
-            "name": "{{ .internal.name }}",
-            "id": "{{ .internal.id }}",
-            "parent": "{{ .internal.parent }}",
-            "children": [],
-        }
+        spec = {"name": "{{ .internal.name }}", "id": "{{ .internal.id }}", "parent": "{{ .internal.parent }}"}
         s.want([ChildSpec("p", "named", spec)])
         await reach(s, "top/p", "running")
-        assert s.records["top/p"].desired == {"name": "p", "id": "top/p", "parent": "top", "children": []}
+        assert s.records["top/p"].desired == {"name": "p", "id": "top/p", "parent": "top"}
         assert s.core.snapshot(s.records["top/p"]).path == "top/p"
         await s.stop()
 

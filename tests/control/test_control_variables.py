@@ -30,6 +30,9 @@ class Device(Process):
         type(self).derived += 1
         return spec
 
+    def children(self, desired: Any, state: str) -> list[ChildSpec]:
+        return []
+
 
 class Rack(Process):
     "Has two devices, each with variables of its own."

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import alive, machines, snapshots, thorough
+from tests.machine.samples import alive, machines, snapshots, thorough
 
 from setpoint.machine import (
     GuardError,

@@ -254,3 +254,33 @@ def test_guards_see_the_snapshot_itself() -> None:
     snapshot = object()
     decide(pair(when=look), Position("a"), snapshot, 0)
     assert seen == [snapshot]
+
+
+def test_a_leaf_that_several_guards_of_a_state_have_in_common_is_asked_once_a_decision() -> None:
+    """Guards are pure, so where clocks run one answer serves all arcs; each decision asks anew."""
+    asked: list[int] = []
+
+    @guard
+    def slow(s: dict[str, int]) -> bool:
+        "costs something"
+        asked.append(s["turn"])
+        return s["turn"] < 3
+
+    a, b, c = (State(name=name) for name in "abc")
+    machine = Machine("m", [a, b, c], [a.to(b, on="x", when=~slow), a.to(c, on="y", when=slow & held(slow, 9) & slow)])
+    position = Position("a")
+    for turn in (1, 2):
+        position = position._replace(held=decide(machine, position, {"turn": turn}, turn).held)
+    assert asked == [1, 2]
+    assert decide(machine, position, {"turn": 3}, 3).state == "b"
+    assert asked == [1, 2, 3]
+
+
+def test_a_leaf_in_common_that_raises_is_named() -> None:
+    """An answer that could not be had is not kept, and the guard is to blame wherever it is asked."""
+    a, b = State(name="a"), State(name="b")
+    machine = Machine("m", [a, b], [a.to(b, on="x", when=~alive), a.to(b, on="y", when=held(alive, 9))])
+    with pytest.raises(
+        GuardError, match="guard alive of arc a -x-> b of state 'a' of machine 'm' raised KeyError: 'alive'"
+    ):
+        decide(machine, Position("a"), {}, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import thorough
+from tests.machine.samples import thorough
 
 from setpoint.machine import (
     Machine,

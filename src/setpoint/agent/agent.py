@@ -21,11 +21,16 @@ from setpoint.agent.lock import DataLock
 from setpoint.agent.tree import ROOT, registry_for, tree_of
 from setpoint.agent.watching import changes_of
 from setpoint.control import Supervisor
+from setpoint.control.recorder import Recorder
 from setpoint.flows import FlowEngine
 from setpoint.namespace import EmbeddedBroker
 from setpoint.services import Contacts
 from setpoint.services.blocking import in_thread
 from setpoint.store import SqliteStore, Transition
+from setpoint.workers.keeping import keeping
+
+RECORDING = "flight"
+"""The folder of the flight recording, in the data directory."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +53,12 @@ class Agent:
         self._loader = Loader(config, last_good=data / "last-good.yaml", check=checker.check, wall=time.time)
         self._watch: asyncio.Task[None] | None = None
         self.store = SqliteStore(data / "store.sqlite")
+        self.recorder = Recorder(data / RECORDING)
+        kept = keeping(self.store.trouble, lambda: self.recorder.trouble)
         self.supervisor = Supervisor(
-            registry_for(engine=self._engine, broker_service=self.broker, contacts=contacts, data=data),
+            registry_for(engine=self._engine, broker_service=self.broker, contacts=contacts, data=data, kept=kept),
             root=ROOT,
+            recorder=self.recorder,
             store=self.store,
         )
         self.supervisor.listen(_log_transition)
@@ -81,6 +89,7 @@ class Agent:
                     await closing
             except Exception as error:
                 log.warning(f"{name} could not be closed", why=str(error) or type(error).__name__)
+        await in_thread(self.recorder.close)
         await in_thread(self.store.close)
         self._lock.close()
         return left

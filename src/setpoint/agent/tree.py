@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from setpoint.agent.config import Bridge, Configuration, Flow
 from setpoint.agent.environment import Windows
-from setpoint.control import ChildSpec, Registry
+from setpoint.control import ChildSpec, Monitor, Registry
 from setpoint.flows import FlowEngine
 from setpoint.namespace import Broker
 from setpoint.services import Contacts, HostReader, Resolver
-from setpoint.workers import bridge, broker, connection, container_monitor, flow
+from setpoint.workers import bridge, broker, flow
+from setpoint.workers.catalogue import WORKERS
 
 ROOT = "agent"
 BROKER = f"{ROOT}/broker"
+KEEPING = "keeping"
 
 
-def registry_for(*, engine: FlowEngine, broker_service: Broker, contacts: Contacts, data: Path) -> Registry:
-    """All worker types, with what they depend on bound in."""
-    registry = Registry()
-    resolver = Resolver()
-    registry.add("bridge", bridge.Bridge)
-    registry.add("connection", lambda: connection.Connection(contacts, resolver))
-    registry.add("flow", lambda: flow.Flow(engine))
-    registry.add("broker", lambda: broker.Broker(broker_service))
-    registry.add("container_monitor", lambda: container_monitor.ContainerMonitor(HostReader(data)))
+def registry_for(
+    *, engine: FlowEngine, broker_service: Broker, contacts: Contacts, data: Path, kept: Callable[[], Monitor]
+) -> Registry:
+    """All worker types, with what they may ask for, and those that installed packages offer."""
+    registry = Registry(
+        engine=engine, broker=broker_service, contacts=contacts, resolver=Resolver(), reader=HostReader(data)
+    )
+    for name, worker in WORKERS.items():
+        registry.add(name, kept if name == KEEPING else worker)
+    registry.load_entry_points()
     return registry
 
 
@@ -35,6 +39,7 @@ def tree_of(configuration: Configuration, windows: Windows) -> list[ChildSpec]:
     return [
         ChildSpec("broker", "broker", broker_spec),
         ChildSpec("container_monitor", "container_monitor", windows.container),
+        ChildSpec("keeping", KEEPING),
         *(
             ChildSpec(f"bridges/{item.name}", "bridge", _bridge(item), reads={bridge.BROKER: BROKER}, needs=(BROKER,))
             for item in configuration.bridges

@@ -26,8 +26,8 @@ class Refusal(Exception):
         self.status, self.error, self.hint = status, error, hint
 
 
-async def in_time(answer: Awaitable[T], what: str) -> T:
-    """The answer of the broker. Raises `Refusal` (503) when it fails or takes too long, so that no request hangs."""
+async def in_time(answer: Awaitable[T], what: str, *, of: str = "broker") -> T:
+    """The answer of the broker, or of another part. Raises `Refusal` (503) when it fails or takes too long, so that no request hangs."""
     import asyncio
 
     from setpoint.namespace import BrokerError
@@ -37,7 +37,7 @@ async def in_time(answer: Awaitable[T], what: str) -> T:
             return await answer
     except TimeoutError:
         raise Refusal(
-            503, f"the broker did not give {what} within {BROKER_TIMEOUT:g} s", "try again; see /readyz"
+            503, f"the {of} did not give {what} within {BROKER_TIMEOUT:g} s", "try again; see /readyz"
         ) from None
     except BrokerError as error:
         raise Refusal(

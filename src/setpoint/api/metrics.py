@@ -34,6 +34,7 @@ class WorkerFigures(msgspec.Struct, frozen=True):
     state: str
     phase: str
     transitions: int
+    starts: int
     tally: Tally
     stalled: bool
     age: float | None
@@ -77,6 +78,7 @@ async def read(agent: Agent) -> Figures:
             record.state,
             phase_text(record),
             record.transitions,
+            record.starts,
             tally_of(record, now),
             bool(record.stalled),
             now - record.sampled_at if record.has_observed else None,
@@ -109,7 +111,10 @@ def _worker_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:
     stalled = GaugeMetricFamily(
         "setpoint_worker_stalled", "1 while the runtime cannot bring it to its target.", labels=who
     )
-    moves = CounterMetricFamily("setpoint_worker_transitions", "Transitions since the agent started.", labels=who)
+    moves = CounterMetricFamily("setpoint_worker_transitions", "Transitions over the life of the store.", labels=who)
+    starts = CounterMetricFamily(
+        "setpoint_worker_starts", "Times it came to life, over the life of the store.", labels=who
+    )
     age = GaugeMetricFamily("setpoint_worker_observation_age_seconds", "Age of the last good observation.", labels=who)
     for worker in workers:
         name = [worker.path, worker.type]
@@ -117,9 +122,10 @@ def _worker_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:
         phase.add_metric([*name, worker.phase or "none"], 1)
         stalled.add_metric(name, worker.stalled)
         moves.add_metric(name, worker.transitions)
+        starts.add_metric(name, worker.starts)
         if worker.age is not None:
             age.add_metric(name, worker.age)
-    yield from (state, phase, stalled, moves, age)
+    yield from (state, phase, stalled, moves, starts, age)
 
 
 def _tally_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:

@@ -67,7 +67,8 @@ def worker(view: WorkerView) -> Worker:
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """One worker in full. `age` is that of the last good observation, in seconds; None before the first."""
+    """One worker in full. `age` is that of the last good observation, in seconds; None before the first. `transitions` and `starts` are
+    counted over the life of the store, `restarts` are starts that follow upon one another just now."""
 
     path: str
     type: str
@@ -83,6 +84,8 @@ class Detail(msgspec.Struct, frozen=True):
     generation: int
     seen_generation: int
     transitions: int
+    starts: int
+    restarts: int
     observed: Any
     age: float | None
     error: str

@@ -14,10 +14,11 @@ import msgspec
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from setpoint.api.errors import Refusal
+from setpoint.api.errors import Refusal, in_time
 from setpoint.api.shapes import Detail, Explained, Json, Move, Worker, move, rfc3339, ways, worker
 from setpoint.control import Supervisor, WorkerDetail
 from setpoint.control.views import view
+from setpoint.services.blocking import in_thread
 
 if TYPE_CHECKING:
     from setpoint.agent import Agent
@@ -41,9 +42,9 @@ def router(agent: Agent) -> APIRouter:
         path, aspect = _split(agent.supervisor, path)
         match aspect:
             case "explain":
-                return Json(explained(agent.supervisor, path))
+                return Json(await explained(agent.supervisor, path))
             case "history":
-                return Json(history(agent.supervisor, path, limit))
+                return Json(await history(agent.supervisor, path, limit))
             case _:
                 return Json(detail(found_worker(agent.supervisor, path)))
 
@@ -85,18 +86,29 @@ def detail(found: WorkerDetail) -> Detail:
     )
 
 
-def history(supervisor: Supervisor, path: str, limit: int) -> list[Move]:
+async def history(supervisor: Supervisor, path: str, limit: int) -> list[Move]:
     """The last transitions, oldest first; also of a worker that has been removed. Raises `Refusal` (404) when nothing is known of it."""
-    past = supervisor.journal.history(path, limit)
+    past = await _past(supervisor, path, limit)
     if not past:
         found_worker(supervisor, path)
-    return [move(transition) for transition in past]
+    return past
 
 
-def explained(supervisor: Supervisor, path: str) -> Explained:
+async def _past(supervisor: Supervisor, path: str, limit: int) -> list[Move]:
+    """The last transitions. They come from the disk, which may hang."""
+    return [
+        move(each)
+        for each in await in_time(
+            in_thread(lambda: supervisor.journal.history(path, limit)), "the worker's past", of="store"
+        )
+    ]
+
+
+async def explained(supervisor: Supervisor, path: str) -> Explained:
     """Why a worker is where it is. Raises `Refusal` (404) when there is none at that path."""
-    found = found_worker(supervisor, path)
-    past = [move(each) for each in supervisor.journal.history(path, LAST_MOVES)]
+    found_worker(supervisor, path)
+    past = await _past(supervisor, path, LAST_MOVES)
+    found = found_worker(supervisor, path)  # as it is now, after the wait
     answer = Explained(detail(found), [], found.state, found.acting, None, _holding(supervisor, found), past)
     try:
         explanation = supervisor.explain(path)

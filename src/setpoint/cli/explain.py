@@ -95,6 +95,7 @@ def _head(worker: dict[str, Any]) -> Iterator[Text]:
         note = f": {clean(condition['reason'])}" if condition["reason"] else ""
         yield Text.assemble(f"  {name:<13}", ("yes" if condition["ok"] else "no", "green" if good else "yellow"), note)
     yield Text("  observed     " + _observed(worker))
+    yield Text("  counts       " + _counts(worker))
     if worker["error"]:
         yield Text(f"  last error   {clean(worker['error'])}", style="red")
     if worker["acting"]:
@@ -110,6 +111,12 @@ def _observed(worker: dict[str, Any]) -> str:
     )
     when = "just now" if worker["age"] < 1 else f"{duration(worker['age'])} ago"
     return clean(f"{when}: {facts}" if facts else when)
+
+
+def _counts(worker: dict[str, Any]) -> str:
+    times = "once" if worker["starts"] == 1 else f"{worker['starts']} times"
+    in_a_row = f", {worker['restarts']} starts in a row" if worker["restarts"] > 1 else ""
+    return f"came to life {times}{in_a_row}, {worker['transitions']} transitions"
 
 
 def _way(way: dict[str, Any]) -> Iterator[Text]:

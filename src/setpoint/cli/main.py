@@ -20,6 +20,7 @@ from setpoint.cli.demo import demo
 from setpoint.cli.explain import explain, history
 from setpoint.cli.machines import draw, machines
 from setpoint.cli.operate import disable, enable, force, pause, restart, resume, retry
+from setpoint.cli.scenario import scenario
 from setpoint.cli.status import status
 from setpoint.cli.topics import topics
 from setpoint.cli.trouble import FAILED, Trouble
@@ -34,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (up, demo, status, explain, history, topics, check, machines, draw):
+for command in (up, demo, status, explain, history, topics, check, machines, draw, scenario):
     app.command()(command)
 for verb in (pause, resume, disable, enable, restart, retry, force):
     app.command()(verb)

@@ -68,6 +68,7 @@ class Core:
             Timer.STALE: self._observing.check_stale,
             Timer.ACT_TIMEOUT: self._acting.timed_out,
         }
+        self.deciding.want_children = self._want_children
         self._observing.told = self._observation_changed
         self.family.added = self._remembering.added
         self.family.forgotten = self._remembering.forget
@@ -197,13 +198,17 @@ class Core:
         if not record.alive and not self._begin(record):
             return True
         decided = self.deciding.step(record)
+        self._want_children(record)
+        return decided
+
+    def _want_children(self, record: Record) -> None:
+        """Have the children that the worker wants in its present state, if that may have changed."""
         if record.children_due and not record.removing:
             assert record.worker is not None
             wanted = record.worker.children(record.desired, record.state)
             self.family.want(record, wanted)
             record.children_due = False
             self._remembering.only({f"{record.path}/{spec.name}" for spec in wanted}, f"{record.path}/")
-        return decided
 
     def _begin(self, record: Record) -> bool:
         """True once it is alive."""

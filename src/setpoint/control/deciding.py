@@ -19,7 +19,7 @@ from setpoint.machine import Decision, Phase, Position, State, decide
 from setpoint.store import Transition
 
 
-class Recorder(Protocol):
+class DecisionListener(Protocol):
     """Is told of every decision, with all it depended on. Must return at once."""
 
     def decided(
@@ -41,7 +41,9 @@ class Deciding:
         self._agenda = agenda
         self._family = family
         self._acting = acting
-        self.recorder: Recorder | None = None
+        self.recorder: DecisionListener | None = None
+        self.want_children: Callable[[Record], None] = lambda record: None
+        """Called before each decision, which shall see the children that its state has."""
 
     def step(self, record: Record) -> bool:
         """Decide until it stays; then act, and note when time alone could change the decision. False when it may not decide."""
@@ -53,16 +55,30 @@ class Deciding:
             record.acts = False
             return False
         for _ in range(self._agenda.limits.moves_at_once):
+            fault = self._children_fault(record)
             decision = self._decide(record)
+            if (
+                decision.arc is not None
+                and decision.arc.target.phase is Phase.STOPPED
+                and self._acting.unsettled(record)
+            ):
+                decision = self._not_stopped_yet(record)
             if decision.arc is None:
                 self._stay(record, decision)
-                return True
-            if decision.arc.target.phase is Phase.STOPPED and self._acting.unsettled(record):
-                self._stay(record, self._not_stopped_yet(record))
+                if fault is not None:
+                    raise fault
                 return True
             self.move(record, decision.arc.event, decision.state, decision.reason)
         self._agenda.look(record, self._agenda.now + self._agenda.limits.retry_first)
         return True
+
+    def _children_fault(self, record: Record) -> BaseException | None:
+        """Have the children that the present state wants; what is wrong with them must not keep the worker from deciding."""
+        try:
+            self.want_children(record)
+        except (Exception, SystemExit) as error:
+            return error
+        return None
 
     def _decide(self, record: Record) -> Decision:
         assert record.worker is not None

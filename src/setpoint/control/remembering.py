@@ -124,19 +124,22 @@ def digest(spec: ChildSpec) -> str:
 def _memories(store: Store) -> dict[str, Memory]:
     """What the store has of each worker. What cannot be read counts as not remembered, and is said."""
     found: dict[str, Memory] = {}
+    machines: dict[str, Machine | None] = {}
     for path, documents in store.load().items():
         try:
-            found[path] = _memory(store, documents)
+            found[path] = _memory(store, documents, machines)
         except (KeyError, msgspec.ValidationError) as error:
             log.warning("what is stored of a worker cannot be read; it begins anew", path=path, why=str(error))
     return found
 
 
-def _memory(store: Store, documents: Documents) -> Memory:
+def _memory(store: Store, documents: Documents, machines: dict[str, Machine | None]) -> Memory:
     identity = msgspec.convert(documents["identity"].value, Identity)
     standing = msgspec.convert(documents["state"].value, Standing) if "state" in documents else Standing()
     alive_at = standing.at if store.alive_at is None else store.alive_at
-    return Memory(standing, identity.asked, _definition(store.machine(standing.hash)), alive_at)
+    if standing.hash not in machines:
+        machines[standing.hash] = _definition(store.machine(standing.hash))
+    return Memory(standing, identity.asked, machines[standing.hash], alive_at)
 
 
 def _definition(kept: Mapping[str, Any] | None) -> Machine | None:

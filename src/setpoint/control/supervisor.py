@@ -17,7 +17,7 @@ import structlog
 
 from setpoint.control.agenda import Abandon, Act, Close, Effect, Listener, Observe
 from setpoint.control.core import Core
-from setpoint.control.deciding import Recorder
+from setpoint.control.deciding import DecisionListener
 from setpoint.control.limits import Limits
 from setpoint.control.observing import Outcome
 from setpoint.control.operator import Verb
@@ -51,7 +51,7 @@ class Supervisor:
         root: str = "agent",
         limits: Limits | None = None,
         store: Store | None = None,
-        recorder: Recorder | None = None,
+        recorder: DecisionListener | None = None,
         variables: Mapping[str, Any] | None = None,
         location: Mapping[int, str] | None = None,
         wall: Callable[[], float] = time.time,

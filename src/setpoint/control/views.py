@@ -33,7 +33,10 @@ class WorkerView(msgspec.Struct, frozen=True):
 
 
 class WorkerDetail(msgspec.Struct, frozen=True):
-    """One worker, in full. `age` is that of the last good observation, in seconds; None before the first."""
+    """One worker, in full. `age` is that of the last good observation, in seconds; None before the first.
+
+    `transitions` and `starts` are counted over the life of the store, `restarts` are starts that follow upon one another just now.
+    """
 
     path: str
     type: str
@@ -49,6 +52,8 @@ class WorkerDetail(msgspec.Struct, frozen=True):
     generation: int
     seen_generation: int
     transitions: int
+    starts: int
+    restarts: int
     observed: Any
     age: float | None
     error: str
@@ -117,6 +122,8 @@ def detail(record: Record, now: float) -> WorkerDetail:
         generation=record.generation,
         seen_generation=record.seen_generation,
         transitions=record.transitions,
+        starts=record.starts,
+        restarts=record.restarts if now < record.calm_at else 0,
         observed=_plain(record.observed),
         age=now - record.sampled_at if record.has_observed else None,
         error=record.error,

@@ -11,6 +11,7 @@ rows of plain functions; a decision that depends on no clock and no text is made
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -65,13 +66,14 @@ class Way(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One state, compiled. `timed` rows have arcs with `after` or held guards."""
+    """One state, compiled. `timed` rows have arcs with `after` or held guards; then `shared` are the leaves that several guards ask."""
 
     state: State
     ways: tuple[Way, ...]
     stay: Decision | None
     timed: bool
     held: tuple[tuple[str, Held, Test], ...]
+    shared: Mapping[str, Test]
 
 
 def compile_rows(machine: Machine) -> Mapping[str, Row]:
@@ -82,14 +84,24 @@ def compile_rows(machine: Machine) -> Mapping[str, Row]:
 def _compile_row(machine: Machine, state: State) -> Row:
     arcs = machine.outgoing(state.name)
     held = {str(node): node for arc in arcs for node in arc.when.walk() if isinstance(node, Held)}
-    clocks = tuple((key, node, node.part.compile(timed=True)) for key, node in held.items())
     timed = bool(held) or any(arc.after is not None for arc in arcs)
-    return Row(state, tuple(_compile_way(arc) for arc in arcs), _stays(state, arcs), timed, clocks)
+    shared = _asked_twice(arcs) if held else {}
+    once = frozenset(shared)
+    clocks = tuple((key, node, node.part.compile(timed=True, once=once)) for key, node in held.items())
+    return Row(state, tuple(_compile_way(arc, once) for arc in arcs), _stays(state, arcs), timed, clocks, shared)
 
 
-def _compile_way(arc: Arc) -> Way:
-    timed = arc.when.timed
-    return Way(None if arc.when is ALWAYS else arc.when.compile(timed=timed), arc, _moved(arc), timed)
+def _asked_twice(arcs: tuple[Arc, ...]) -> dict[str, Test]:
+    """The leaves that several guards of a state have in common. Guards are pure, so one answer serves them all."""
+    leaves = [node for arc in arcs for node in arc.when.walk() if not node.parts() and node != ALWAYS]
+    counts = Counter(map(str, leaves))
+    return {str(leaf): leaf.compile(timed=False) for leaf in leaves if counts[str(leaf)] > 1}
+
+
+def _compile_way(arc: Arc, once: frozenset[str]) -> Way:
+    timed = arc.when.timed or any(str(node) in once for node in arc.when.walk())
+    test = None if arc.when is ALWAYS else arc.when.compile(timed=timed, once=once)
+    return Way(test, arc, _moved(arc), timed)
 
 
 def _stays(state: State, arcs: tuple[Arc, ...]) -> Decision | None:
@@ -156,7 +168,7 @@ def _clock(row: Row, position: Position, snapshot: Any, now: float) -> tuple[Mom
 
     A guard that raises stops its clock, and raises where its answer is asked for: an open arc before it is still taken.
     """
-    answers = _Answers()
+    answers = _Answers(row.shared, snapshot)
     since: dict[str, float] = {}
     wakes: list[float] = []
     moment = Moment(snapshot, answers)
@@ -177,16 +189,22 @@ def _clock(row: Row, position: Position, snapshot: Any, now: float) -> tuple[Mom
     return moment, since, wakes
 
 
-class _Answers(dict[str, bool]):
-    """The answers of held guards by their text; asking for one that could not be had raises what it raised."""
+class _Answers(dict[str, object]):
+    """The answers of held guards and of shared leaves, by their texts. A shared leaf is asked when its answer is first needed; asking for
+    the answer of a held guard that could not be had raises what it raised."""
 
-    __slots__ = ("errors",)
+    __slots__ = ("errors", "shared", "snapshot")
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Mapping[str, Test], snapshot: Any) -> None:
+        self.shared = shared
+        self.snapshot = snapshot
         self.errors: dict[str, Exception] = {}
 
-    def __missing__(self, key: str) -> bool:
-        raise self.errors[key]
+    def __missing__(self, key: str) -> object:
+        if key in self.errors:
+            raise self.errors[key]
+        answer = self[key] = self.shared[key](self.snapshot)
+        return answer
 
 
 def _move(arc: Arc, snapshot: Any) -> Decision:

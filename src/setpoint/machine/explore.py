@@ -6,7 +6,7 @@ moves at a time, which is how a runtime with a single writer moves them; whoever
 `setpoint.machine.joint` for what is known of guards there. The questions:
 
 - ``forbidden``: a joint state that must never be can be reached;
-- ``deadlock``: no instance can ever move again, whatever is observed, and one is not where it is wanted;
+- ``deadlock``: no instance can move, whatever is observed, and some that are not where they are wanted wait for nobody but each other;
 - ``out-of-reach``: from a joint state in which all are wanted, a target cannot be reached any more while they stay so;
 - ``no-way-to-stop``: told to stop, all of them, they cannot all come to rest any more.
 
@@ -120,10 +120,11 @@ class _Search:
                 yield Finding("forbidden", "error", text, self.text(joint), self.way(joint), certainty)
 
     def deadlocks(self, certainty: Certainty) -> Iterator[Finding]:
-        stuck = {joint: waiting for joint in self._still() if (waiting := self._waiting(joint))}
-        for joint, waiting in list(stuck.items())[:1]:
-            more = f", and {len(stuck) - 1} more such" if len(stuck) > 1 else ""
-            text = f"a deadlock: no instance can ever move again, and {', '.join(waiting)} must{more}"
+        stuck = {joint: names for joint in self._still() if (names := [part.name for part in self._bound(joint)])}
+        for joint, names in list(stuck.items())[:1]:
+            who = f"{', '.join(names)} wait for each other" if len(names) > 1 else f"nothing can free {names[0]}"
+            more = f"; there are {len(stuck) - 1:,} more such" if len(stuck) > 1 else ""
+            text = f"a deadlock: no instance can move, and {who}{more}"
             yield Finding("deadlock", "error", text, self.text(joint), self.way(joint), certainty)
 
     def _still(self) -> Iterator[int]:
@@ -136,13 +137,17 @@ class _Search:
             else:
                 yield joint
 
-    def _waiting(self, joint: int) -> list[str]:
-        """The instances that may not stay where they are."""
-        return [
-            part.name
-            for part in self.parts.values()
-            if not any(part.at_rest(joint, wish) for wish in part.wishes(joint))
+    def _bound(self, joint: int) -> list[Part]:
+        """The instances that may not stay where they are, and that none but they themselves could free, wherever the others go.
+
+        So one that waits for another that works does not count: that is what a guard against working both at once is for.
+        """
+        bound = [
+            part for part in self.parts.values() if not any(part.at_rest(joint, wish) for wish in part.wishes(joint))
         ]
+        while free := [part for part in bound if part.could_move(joint, bound)]:
+            bound = [part for part in bound if part not in free]
+        return bound
 
     def out_of_reach(self, targets: Mapping[str, Table[bool]], certainty: Certainty) -> Iterator[Finding]:
         wanted = [joint for joint in self.came_from if joint & self.wishes == self.wishes]

@@ -40,13 +40,19 @@ Test = Callable[[Any], object]
 
 
 class Moment(NamedTuple):
-    """A snapshot with the answers of its held guards, by their text."""
+    """A snapshot with the answers of its held guards, and of leaves that are asked once, by their texts."""
 
     snapshot: Any
-    held: Mapping[str, bool]
+    answers: Mapping[str, object]
 
 
-def _of_moment(test: Test) -> Test:
+NONE: Final[frozenset[str]] = frozenset()
+
+
+def of_moment(test: Test, leaf: str, once: frozenset[str]) -> Test:
+    """The test of a leaf as one of a moment."""
+    if leaf in once:
+        return lambda moment: moment.answers[leaf]
     return lambda moment: test(moment.snapshot)
 
 
@@ -77,8 +83,11 @@ class Guard:
             yield from part.walk()
         yield self
 
-    def compile(self, *, timed: bool) -> Test:
-        """One plain function for the whole tree: of a snapshot, or of a `Moment` where the tree has a `held(...)` in it."""
+    def compile(self, *, timed: bool, once: frozenset[str] = NONE) -> Test:
+        """One plain function for the whole tree: of a snapshot, or of a `Moment` where the tree has a `held(...)` in it.
+
+        The leaves whose texts are in `once` are asked once a moment, whichever guard asks first.
+        """
         raise NotImplementedError
 
     def verdict(self, snapshot: Any) -> object:
@@ -103,8 +112,8 @@ class Named(Guard):
     def __call__(self, snapshot: Any) -> object:
         return self.test(snapshot)
 
-    def compile(self, *, timed: bool) -> Test:
-        return _of_moment(self.test) if timed else self.test
+    def compile(self, *, timed: bool, once: frozenset[str] = NONE) -> Test:
+        return of_moment(self.test, str(self), once) if timed else self.test
 
     def __str__(self) -> str:
         return self.name
@@ -122,8 +131,8 @@ class Expr(Guard):
     def doc(self) -> str:
         return self.expression.text
 
-    def compile(self, *, timed: bool) -> Test:
-        return _of_moment(self.expression) if timed else self.expression
+    def compile(self, *, timed: bool, once: frozenset[str] = NONE) -> Test:
+        return of_moment(self.expression, str(self), once) if timed else self.expression
 
     def __str__(self) -> str:
         text = self.expression.text
@@ -141,8 +150,8 @@ class Not(Guard):
     def parts(self) -> tuple[Guard, ...]:
         return (self.part,)
 
-    def compile(self, *, timed: bool) -> Test:
-        part = self.part.compile(timed=timed)
+    def compile(self, *, timed: bool, once: frozenset[str] = NONE) -> Test:
+        part = self.part.compile(timed=timed, once=once)
         return lambda snapshot: not part(snapshot)
 
     def __str__(self) -> str:
@@ -160,12 +169,14 @@ class All(Guard):
     def parts(self) -> tuple[Guard, ...]:
         return self.members
 
-    def compile(self, *, timed: bool) -> Test:
-        tests = tuple(part.compile(timed=timed) for part in self.members)
-        if len(tests) == 2:
-            first, second = tests
-            return lambda snapshot: first(snapshot) and second(snapshot)
-        return lambda snapshot: all(test(snapshot) for test in tests)
+    def compile(self, *, timed: bool, once: frozenset[str] = NONE) -> Test:
+        tests = tuple(part.compile(timed=timed, once=once) for part in self.members)
+        if len(tests) > 3:
+            return lambda snapshot: all(test(snapshot) for test in tests)
+        first, second, third = (*tests, tests[-1])[:3]  # written out, two and three are asked in half the time
+        if len(tests) == 3:
+            return lambda snapshot: first(snapshot) and second(snapshot) and third(snapshot)
+        return lambda snapshot: first(snapshot) and second(snapshot)
 
     def __str__(self) -> str:
         return " and ".join(_enclosed(part) for part in self.members)
@@ -182,12 +193,14 @@ class Any_(Guard):
     def parts(self) -> tuple[Guard, ...]:
         return self.members
 
-    def compile(self, *, timed: bool) -> Test:
-        tests = tuple(part.compile(timed=timed) for part in self.members)
-        if len(tests) == 2:
-            first, second = tests
-            return lambda snapshot: first(snapshot) or second(snapshot)
-        return lambda snapshot: any(test(snapshot) for test in tests)
+    def compile(self, *, timed: bool, once: frozenset[str] = NONE) -> Test:
+        tests = tuple(part.compile(timed=timed, once=once) for part in self.members)
+        if len(tests) > 3:
+            return lambda snapshot: any(test(snapshot) for test in tests)
+        first, second, third = (*tests, tests[-1])[:3]  # written out, two and three are asked in half the time
+        if len(tests) == 3:
+            return lambda snapshot: first(snapshot) or second(snapshot) or third(snapshot)
+        return lambda snapshot: first(snapshot) or second(snapshot)
 
     def __str__(self) -> str:
         return " or ".join(_enclosed(part) for part in self.members)
@@ -206,9 +219,9 @@ class Held(Guard):
     def parts(self) -> tuple[Guard, ...]:
         return (self.part,)
 
-    def compile(self, *, timed: bool) -> Test:
+    def compile(self, *, timed: bool, once: frozenset[str] = NONE) -> Test:
         key = str(self)
-        return lambda moment: moment.held[key]
+        return lambda moment: moment.answers[key]
 
     def __str__(self) -> str:
         policy = "" if self.resume == "restart" else f", resume={self.resume!r}"
@@ -316,7 +329,7 @@ def _judge_leaf(node: Guard, moment: Moment) -> Judged:
 
 def _judge_held(node: Held, moment: Moment, parts: tuple[Judged, ...]) -> Judged:
     try:
-        ok, seconds = moment.held[str(node)], number_text(seconds_in_force(node.seconds, moment.snapshot))
+        ok, seconds = bool(moment.answers[str(node)]), number_text(seconds_in_force(node.seconds, moment.snapshot))
     except Exception as error:
         return Judged(str(node), "held", False, "", f"no answer: {type(error).__name__}: {error}", parts)
     return Judged(str(node), "held", ok, f"for {seconds} s without a break", parts=parts)

@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import product
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from setpoint.machine.guards import ALWAYS, Expr, Guard, Named
 from setpoint.machine.logic import Formula, Terms, every, negated, search
 from setpoint.machine.model import Machine, Phase
-from setpoint.machine.peers import MISSING, PeerGuard
+from setpoint.machine.peers import PeerGuard
 
 REMOVED: Final = "removed"
+"""What the runtime says of one that asked for its removal."""
 T = TypeVar("T")
 
 
@@ -181,6 +183,17 @@ class Part:
     def _moves(self, joint: int) -> tuple[int, ...]:
         return tuple(dict.fromkeys(bits for _, bits in self.events(joint)))
 
+    def could_move(self, joint: int, fixed: Iterable[Part]) -> bool:
+        """Whether it could move if the instances that it sees, but for those that are fixed, were in some other states."""
+        others = [part for part in dict.fromkeys(self.peers.values()) if part is not self and part not in fixed]
+        for numbers in product(*(range(len(part.states)) for part in others)):
+            bits = joint & self.moves.mask
+            for part, number in zip(others, numbers, strict=True):
+                bits = bits & ~part.mask | number << 1 << part.shift
+            if self.moves[bits]:
+                return True
+        return False
+
     def _onward(self, joint: int) -> tuple[int, ...]:
         """Its moves, and that it is wanted from now on, or no longer."""
         return (*self.moves[joint], self.wish) if self.wish else self.moves[joint]
@@ -201,10 +214,9 @@ class Part:
     def known_as(self, alias: str, joint: int) -> dict[str, Any]:
         """What others know of it, by the names that formulas have for that."""
         state, standing = self.state(joint), self.standing(joint)
-        held = self.machine.by_name.get(state)
         facts = {
-            "state": state if held else MISSING.state,
-            "phase": held.phase if held else None,
+            "state": state,
+            "phase": self.machine.by_name[state].phase if state in self.machine.by_name else None,
             "healthy": standing == "healthy",
             "stopped": standing == "stopped",
         }
@@ -225,7 +237,10 @@ class Part:
 
 
 def assemble(system: Mapping[str, Machine | Instance]) -> dict[str, Part]:
-    """The instances as parts of one joint state. Raises `ValueError` where one asks about another that is not there."""
+    """The instances as parts of one joint state. Raises `ValueError` where there is none, and where one asks about another that is not
+    there."""
+    if not system:
+        raise ValueError("there is no instance to explore")
     instances = {name: Instance(given) if isinstance(given, Machine) else given for name, given in system.items()}
     parts: dict[str, Part] = {}
     shift = 0
@@ -239,17 +254,18 @@ def assemble(system: Mapping[str, Machine | Instance]) -> dict[str, Part]:
 
 def condition(what: str, guard: Guard, parts: Mapping[str, Part]) -> Table[bool]:
     """A guard about instances as a table over joint states. Raises `ValueError` for one that asks about anything else."""
+    if guard.timed:
+        raise ValueError(f"{what}: a joint state has no time: held(...) cannot be asked of it")
     leaves = [node for node in _leaves([guard]) if node != ALWAYS]
     for node in leaves:
         if not isinstance(node, PeerGuard):
             raise ValueError(f"{what}: only peer(...) can be asked of a joint state, not {node}")
         if node.peer not in parts:
             raise ValueError(f"{what}: there is no instance {node.peer!r}; there are {', '.join(parts)}")
-        unknown = [state for state in node.states if state not in (*parts[node.peer].states, MISSING.state)]
+        states = parts[node.peer].states + ((REMOVED,) if parts[node.peer].removable else ())
+        unknown = [state for state in node.states if state not in states]
         if unknown:
-            raise ValueError(
-                f"{what}: {node.peer} has no state {unknown[0]!r}; its states are {', '.join(parts[node.peer].states)}"
-            )
+            raise ValueError(f"{what}: {node.peer} has no state {unknown[0]!r}; its states are {', '.join(states)}")
     asked = [parts[name] for name in dict.fromkeys(node.peer for node in leaves if isinstance(node, PeerGuard))]
     formula = Terms().formula(guard)
 

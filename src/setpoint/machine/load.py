@@ -46,7 +46,7 @@ def load(
     `guards` and `reasons` are the Python functions that it names. Raises `MachineError` with every fault: unknown keys, wrong types, names
     that are not there (with the nearest that is), guards that cannot be read, and what `Machine` itself refuses.
     """
-    content = _parsed(data) if isinstance(data, str) else data
+    content = parsed(data) if isinstance(data, str) else data
     if not isinstance(content, Mapping):
         raise MachineError("", [f"a machine is a mapping with name, states and arcs, not {_kind(content)}"])
     try:
@@ -304,7 +304,7 @@ def _unsupplied_reason(name: str) -> Why:
     return missing
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
     """JSON where the text is JSON, else YAML. A key that is there twice is a fault: the first of the two would be lost without a word."""
     import yaml
 

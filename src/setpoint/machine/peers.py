@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-from setpoint.machine.guards import Guard, Test, Verdict
+from setpoint.machine.guards import NONE, Guard, Test, Verdict, of_moment
 from setpoint.machine.seconds import field_of
 
 Question = Literal["is_in", "healthy", "stopped"]
@@ -44,7 +44,7 @@ class PeerGuard(Guard):
     def doc(self) -> str:
         return f"{self.peer} is {' or '.join(self.states) if self.states else self.question}"
 
-    def compile(self, *, timed: bool) -> Test:
+    def compile(self, *, timed: bool, once: frozenset[str] = NONE) -> Test:
         name, states, question = self.peer, frozenset(self.states), self.question
         if question == "is_in":
             test: Test = lambda snapshot: fact_of(snapshot, name).state in states  # noqa: E731
@@ -52,7 +52,7 @@ class PeerGuard(Guard):
             test = lambda snapshot: fact_of(snapshot, name).healthy  # noqa: E731
         else:
             test = lambda snapshot: fact_of(snapshot, name).stopped  # noqa: E731
-        return (lambda moment: test(moment.snapshot)) if timed else test
+        return of_moment(test, str(self), once) if timed else test
 
     def verdict(self, snapshot: Any) -> Verdict:
         fact = fact_of(snapshot, self.peer)
@@ -103,4 +103,7 @@ def fact_of(snapshot: Any, name: str) -> Any:
             return group[name]
     if not groups:
         raise LookupError(f"peer({name!r}) reads children or peers, and {type(snapshot).__name__} has neither")
-    return MISSING
+    try:
+        return groups[0][name]  # facts of a runtime may still know of one that is gone
+    except KeyError:
+        return MISSING

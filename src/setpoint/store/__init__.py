@@ -15,8 +15,6 @@ from setpoint.store.schema import NewerSchema, NotAStore
 from setpoint.store.secrets import redacted
 from setpoint.store.sqlite import SqliteStore
 
-SqliteJournal = SqliteStore
-
 __all__ = [
     "KINDS",
     "Conflict",
@@ -28,7 +26,6 @@ __all__ = [
     "MemoryStore",
     "NewerSchema",
     "NotAStore",
-    "SqliteJournal",
     "SqliteStore",
     "Step",
     "Store",

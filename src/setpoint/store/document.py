@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Protocol, get_args
 
 import msgspec
 
+from setpoint.secrets import without_secrets
 from setpoint.store.journal import Journal, Step
 from setpoint.store.secrets import redacted
 
@@ -81,7 +82,7 @@ class Store(Journal, Protocol):
         """
 
     def keep_machine(self, hash: str, definition: Mapping[str, Any]) -> None:
-        """Keep an exported machine as long as a `state` document names it under the key ``hash``, or this store is open."""
+        """Keep an exported machine, as it is, as long as a `state` document names it under the key ``hash``, or this store is open."""
 
     def machine(self, hash: str) -> Mapping[str, Any] | None:
         """The machine with this content hash; None when it is not known."""
@@ -106,11 +107,26 @@ def encoded(value: Any) -> str:
     """
     try:
         text = _ENCODER.encode(redacted(value))
-    except Exception as error:  # an object's own code may raise anything
-        raise StoreError(f"{type(value).__name__} cannot be stored: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an object's own code may raise anything
+        raise StoreError(f"{type(value).__name__} cannot be stored: {type(error).__name__}: {_brief(error)}") from error
     if len(text) > MAX_DOCUMENT_BYTES:
         raise StoreError(f"{len(text)} bytes of {type(value).__name__} are too large to be stored")
     return text.decode()
+
+
+def in_words(troubles: Sequence[str]) -> str:
+    """Several things that are the matter, as one text that stays short."""
+    more = [f"and {len(troubles) - 3} more"] if len(troubles) > 3 else []
+    return "; ".join([*troubles[:3], *more])
+
+
+def _brief(error: BaseException) -> str:
+    try:
+        return without_secrets(str(error)[:200])
+    except Exception:
+        return "it does not say why"
 
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from setpoint.secrets import without_secrets
+
+MAX_REASON: Final = 10_000
+"""Characters of a reason that are kept."""
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -86,8 +89,8 @@ def latest(rows: Iterable[Transition], limit: int) -> list[Transition]:
 
 
 def without_secret(transition: Transition) -> Transition:
-    """The transition as it may be kept and shown: its reason without secrets."""
-    reason = without_secrets(transition.reason)
+    """The transition as it may be kept and shown: its reason without secrets, and not longer than people read."""
+    reason = without_secrets(transition.reason[:MAX_REASON])
     return transition if reason == transition.reason else msgspec.structs.replace(transition, reason=reason)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from setpoint.store.document import KINDS, Conflict, Document, Documents, Kind, StoreError, encoded
+from setpoint.store.document import KINDS, Conflict, Document, Documents, Kind, StoreError, encoded, in_words
 from setpoint.store.journal import MemoryJournal
 
 Key = tuple[str, Kind]
@@ -65,7 +65,7 @@ class MemoryStore(MemoryJournal):
 
     def trouble(self) -> str:
         self._settle()
-        return "; ".join(self._unstorable.values())
+        return in_words(list(self._unstorable.values()))
 
     def flush(self, timeout: float = 5.0) -> bool:
         self._settle()

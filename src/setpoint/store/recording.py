@@ -123,8 +123,8 @@ def delta(old: Mapping[str, Any], new: Mapping[str, Any]) -> Plain:
             changes["#" + key] = repr(value)
         elif not _same(before, value):
             changes["=" + key] = value
-    for key in old.keys() - new.keys():
-        changes["-" + key] = None
+    if not old.keys() <= new.keys():
+        changes |= {"-" + key: None for key in old.keys() - new.keys()}
     return changes
 
 

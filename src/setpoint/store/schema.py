@@ -62,8 +62,9 @@ class NewerSchema(StoreError):
 
 def is_damage(error: Exception) -> bool:
     """Whether the error says that the file itself is broken, rather than that it cannot be used now."""
-    code = getattr(error, "sqlite_errorcode", 0) or 0
-    return isinstance(error, sqlite3.Error) and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    cause = error.__cause__ if isinstance(error, NotAStore) else error
+    code = getattr(cause, "sqlite_errorcode", 0) or 0  # none when the error is Python's, not SQLite's
+    return isinstance(cause, sqlite3.Error) and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def open_store(file: Path) -> sqlite3.Connection:

@@ -15,11 +15,13 @@ to which the store keeps references. Documents of workers that put none since, a
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -27,7 +29,7 @@ import msgspec
 import structlog
 
 from setpoint.store import rows
-from setpoint.store.document import Document, Documents, Kind, StoreError, encoded
+from setpoint.store.document import Document, Documents, Kind, StoreError, encoded, in_words
 from setpoint.store.journal import Step, Transition
 from setpoint.store.rows import Batch, Write, Written
 from setpoint.store.schema import check_file, is_damage, open_for_reading, open_store, set_aside
@@ -43,6 +45,8 @@ HEARTBEAT_S: Final = 10.0
 PRUNE_EVERY: Final = 10_000
 """Written transitions between two prunings; one is done at the start."""
 CLOSE_S: Final = 5.0
+HUNG_S: Final = 10.0
+"""How long somebody else's writing is waited for, and after which it is said."""
 ASIDE_S: Final = 60.0
 """The shortest time between two files set aside: a disk that damages every file shall not be filled with them."""
 _ALL: Final = 2**62
@@ -77,6 +81,7 @@ class SqliteStore:
         self._unpruned = PRUNE_EVERY
         self._news = threading.Event()
         self._closed = threading.Event()
+        self._began = math.inf  # when the writing in progress began
         self._thread: threading.Thread | None = None
         if read_only:
             self._reader = open_for_reading(file)
@@ -86,7 +91,8 @@ class SqliteStore:
             try:
                 self._connect()
             except (sqlite3.Error, OSError) as error:
-                self._failed(error)
+                if self._failed(error):
+                    self._write_waiting()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
@@ -116,8 +122,8 @@ class SqliteStore:
     def update(self, path: str, kind: Kind, value: Any, *, version: int) -> int:
         self._refuse_to_write()
         write = Write(path, kind, encoded(value), self._wall(), version)
-        with self._commit:
-            if not self._write_waiting() or self._writer is None:
+        with self._writing() as mine:
+            if not mine or not self._write_waiting() or self._writer is None:
                 raise StoreError(f"{kind} of {path} cannot be written now: {self.trouble()}")
             try:
                 written = rows.replace(self._writer, write, version=version)
@@ -154,18 +160,16 @@ class SqliteStore:
         return self._read(lambda c: rows.machine(c, hash))
 
     def trouble(self) -> str:
-        return "; ".join(filter(None, (self._error, *self._waiting.trouble())))
+        spent = time.monotonic() - self._began
+        hung = [f"the file has not answered for {spent:.0f} s"] if spent > HUNG_S else []
+        return in_words([*filter(None, [self._error]), *hung, *self._waiting.trouble()])
 
     def flush(self, timeout: float = 5.0) -> bool:
         deadline = time.monotonic() + timeout
         while not self._closed.is_set() and not self._read_only:
-            if not self._commit.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                return False
-            try:
-                if self._write_waiting():
+            with self._writing(max(0.0, deadline - time.monotonic())) as mine:
+                if mine and self._write_waiting():
                     return True
-            finally:
-                self._commit.release()
             if time.monotonic() >= deadline:
                 return False
             self._closed.wait(FLUSH_S)
@@ -183,8 +187,8 @@ class SqliteStore:
     # reading
 
     def _read_documents(self, path: str) -> dict[str, Documents]:
-        with self._commit:
-            if not self._read_only:
+        with self._writing() as mine:
+            if mine and not self._read_only:
                 self._write_waiting()
             version, found = self._read(lambda c: _snapshot(c, path)) or (0, {})
             self._waiting.read(found, path=path, known=0 if path else version)
@@ -192,8 +196,9 @@ class SqliteStore:
         for (where, kind), value, at in waiting:
             documents = found.setdefault(where, {})
             version = documents[kind].version if kind in documents else 0
-            documents[kind] = Document(kind, msgspec.json.decode(encoded(value)), version, at)
-        return found
+            with suppress(StoreError):  # said once the writer comes to it
+                documents[kind] = Document(kind, msgspec.json.decode(encoded(value)), version, at)
+        return {where: documents for where, documents in found.items() if documents}
 
     def _waiting_transitions(self, path: str, limit: int = KEEP_WAITING) -> tuple[list[Transition], int]:
         waiting, last_id = self._waiting.transitions(path, limit)
@@ -227,7 +232,7 @@ class SqliteStore:
     # writing
 
     def _wake(self) -> None:
-        if not self._news.is_set():
+        if not self._news.is_set():  # looking is cheaper than setting
             self._news.set()
 
     def _refuse_to_write(self) -> None:
@@ -245,11 +250,24 @@ class SqliteStore:
         self._tried()
         self._let_go()
 
+    @contextmanager
+    def _writing(self, timeout: float | None = None) -> Iterator[bool]:
+        """Be the one who writes; False when somebody else still was after `timeout` seconds, as on a disk that hangs."""
+        mine = self._commit.acquire(timeout=HUNG_S if timeout is None else timeout)
+        if mine:
+            self._began = time.monotonic()
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._began = math.inf
+                self._commit.release()
+
     def _tried(self) -> bool:
         """Try to write all that is waiting. A defect of ours is said and tried again like a fault of the disk; the writer never ends."""
-        with self._commit:
+        with self._writing() as mine:
             try:
-                return self._write_waiting()
+                return mine and self._write_waiting()
             except Exception as error:
                 log.exception("the store's writer failed")
                 self._error = f"{type(error).__name__}: {error}"

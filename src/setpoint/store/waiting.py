@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from setpoint.store.document import KINDS, Conflict, Documents, Kind, StoreError, encoded
 from setpoint.store.journal import Transition, latest, without_secret
 from setpoint.store.rows import Key, Write, Written
@@ -94,7 +96,7 @@ class Waiting:
         """Note a machine; False when it was noted before."""
         if hash in self._machines:
             return False
-        text = encoded(definition)
+        text = msgspec.json.encode(definition).decode()  # it is code: it stays what its hash stands for
         with self._lock:
             self._machines[hash] = self._new_machines[hash] = text
         return True
@@ -176,9 +178,13 @@ class Waiting:
 
     def written(self, write: Write, value: Any, version: int) -> None:
         """One document was written by itself."""
+        key = (write.path, write.kind)
         with self._lock:
-            self._slots[write.path, write.kind] = _Slot(value, write.at, version)
-            self._conflicts.pop((write.path, write.kind), None)
+            if key in self._documents:  # a later value came meanwhile
+                self._slots[key].version = version
+            else:
+                self._slots[key] = _Slot(value, write.at, version)
+            self._conflicts.pop(key, None)
 
     def read(self, found: Mapping[str, Documents], *, path: str = "", known: int = 0) -> None:
         """The documents of one worker, or with `known` the whole file up to that version, were read; conflicts end as the file has it."""

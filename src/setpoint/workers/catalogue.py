@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from setpoint.control import LIFECYCLE, Worker
+from setpoint.control import LIFECYCLE, Monitor, Worker
 from setpoint.machine import Machine
 from setpoint.workers.bridge import Bridge
 from setpoint.workers.broker import Broker
@@ -20,6 +20,7 @@ WORKERS: Mapping[str, type[Worker[Any, Any, Any]]] = {
     "flow": Flow,
     "broker": Broker,
     "container_monitor": ContainerMonitor,
+    "keeping": Monitor,
 }
 """Worker classes by worker type."""
 

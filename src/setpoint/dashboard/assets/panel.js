@@ -124,6 +124,7 @@ function facts(worker) {
     ["wanted", worker.desired],
     ["observed", worker.age === null ? "never yet" : worker.age < 1.5 ? "just now" : `${duration(worker.age)} ago`],
     ["transitions", String(worker.transitions)],
+    ["started", `${worker.starts} ${worker.starts === 1 ? "time" : "times"}${worker.restarts > 1 ? `, ${worker.restarts} in a row` : ""}`],
   ];
   for (const name of ["ready", "reconciling", "stalled"]) {
     const { ok, reason } = worker[name];
