@@ -186,3 +186,24 @@ def test_a_disk_without_room_loses_nothing(tmp_path: Path) -> None:
     assert [row.event for row in store.history("agent/a", 5000)] == [f"e{n}" for n in range(3000)]
     assert not set_asides(tmp_path)
     store.close()
+
+
+def test_what_is_observed_is_gathered_to_spare_the_disk(tmp_path: Path) -> None:
+    """It waits for the next heartbeat, readable meanwhile; other documents do not, and a flush or the end writes everything."""
+    store = SqliteStore(tmp_path / "s.sqlite")
+    store.flush()
+    for value in range(50):
+        store.put("a", "observed", {"value": value}, at=1.0)
+    store.put("a", "state", {"state": "up", "hash": ""}, at=1.0)
+    until = time.monotonic() + 5.0
+    other = SqliteStore(tmp_path / "s.sqlite", read_only=True)
+    while "state" not in other.refresh("a") and time.monotonic() < until:
+        time.sleep(0.01)
+    assert set(other.refresh("a")) == {"state"}
+    assert store.load()["a"]["observed"].value == {"value": 49}
+    assert store.flush()
+    assert other.refresh("a")["observed"].value == {"value": 49}
+    store.put("a", "observed", {"value": 50}, at=2.0)
+    store.close()
+    assert other.refresh("a")["observed"].value == {"value": 50}
+    other.close()

@@ -108,6 +108,14 @@ def test_changes_lead_from_one_entry_to_the_next(old: dict[str, Any], new: dict[
     assert written(patched(old, changes)) == written(new)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [(1, True), (1, 1.0), (0, False), ([1], [True]), ([[0]], [[0.0]]), ({}, []), (None, {}), ("", None)]
+)
+def test_values_that_only_seem_equal_are_changes(old: Any, new: Any) -> None:
+    """A number that becomes a truth value, or a whole number a fraction, is another value to a typed field."""
+    assert repr(patched({"a": old}, delta({"a": old}, {"a": new}))) == repr({"a": new})
+
+
 @given(mappings)
 def test_nothing_changed_is_nothing_written(value: dict[str, Any]) -> None:
     """There are no changes between a mapping and its copy, but for numbers that JSON lacks."""
@@ -250,6 +258,24 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
     assert "too large" in gap.why
 
 
+def test_a_batch_that_fits_by_half_leaves_no_half(tmp_path: Path) -> None:
+    """The disk fills up in the middle of a batch: nothing of the batch stays behind, and the file is whole."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with writing(tmp_path) as made:
+        made.put(entry(1))
+        until(lambda: made.written == 1)
+        size = segments(tmp_path)[0].stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+        try:
+            made.put(entry(2, noise=os.urandom(500).hex()))
+            until(lambda: made.lost == 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert segments(tmp_path)[0].stat().st_size == size
+    assert numbers(tmp_path) == [1]
+    assert [gap.lost for gap in gaps(tmp_path)] == [1]
+
+
 KILLED = """\
 import sys
 from pathlib import Path
@@ -373,6 +399,33 @@ def test_rubbish_is_said_to_be_rubbish(tmp_path: Path, content: bytes) -> None:
     (item,) = read(file)
     assert isinstance(item, Gap)
     assert "x.jsonl.gz" in item.why
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"format":2}\n', "format 2, which this program does not know"),
+        (b"\n" * 20_000_000, "a batch holds more than"),
+        (b"x" * 20_000_000, "a batch holds more than"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, content: bytes, why: str) -> None:
+    """A file of a later program is told from rubbish, and rubbish from a bomb."""
+    file = tmp_path / "x.jsonl.gz"
+    file.write_bytes(gzip.compress(content))
+    (item,) = read(file)
+    assert isinstance(item, Gap)
+    assert why in item.why
+
+
+@pytest.mark.parametrize("number", [b"-1", b"true", b"3", b"0.0", b'"0"'])
+def test_an_entry_of_no_worker_ends_the_segment(tmp_path: Path, number: bytes) -> None:
+    """A line that does not say plainly whose it is, is not taken for anybody's."""
+    file = tmp_path / "x.jsonl.gz"
+    lines = [HEAD.strip(), encode([0, delta({}, entry(1))]), encode([1, delta({}, entry(2, "b"))])]
+    file.write_bytes(gzip.compress(b"\n".join([*lines, b"[" + number + b',{"=path":"x"}]\n'])))
+    assert numbers(file) == [1, 2]
+    assert len(gaps(file)) == 1
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:

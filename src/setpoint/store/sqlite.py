@@ -4,7 +4,8 @@
 
 Callers only note what is new; encoding and writing happen in the writer's thread. A kill -9 loses what came in the last `FLUSH_S` plus the
 time of one commit, and nothing that was committed before (write-ahead log, synchronous=NORMAL: safe against the death of the process; the
-last moments may be lost with the power).
+last moments may be lost with the power). Of what was observed it may lose the last `HEARTBEAT_S`: that is gathered for as long, to spare
+the disk, because it changes all the time and a fresh observation comes before anything is decided again.
 
 Faults of the disk never reach the caller. What cannot be written waits in memory, bounded (the latest of each document, `KEEP_WAITING`
 transitions), and is tried again for ever; `trouble` says what is the matter and is "" again once all is written. A file that is damaged,
@@ -168,7 +169,7 @@ class SqliteStore:
         deadline = time.monotonic() + timeout
         while not self._closed.is_set() and not self._read_only:
             with self._writing(max(0.0, deadline - time.monotonic())) as mine:
-                if mine and self._write_waiting():
+                if mine and self._write_waiting(everything=True):
                     return True
             if time.monotonic() >= deadline:
                 return False
@@ -273,8 +274,13 @@ class SqliteStore:
                 self._error = f"{type(error).__name__}: {error}"
                 return False
 
-    def _write_waiting(self) -> bool:
-        """Move what is waiting to the file; False when it could not be, or not all of it. `_commit` is held."""
+    def _write_waiting(self, *, everything: bool = False) -> bool:
+        """Move what is waiting to the file; False when it could not be, or not all of it. `_commit` is held.
+
+        What was observed waits for the next heartbeat, unless `everything` is asked for.
+        """
+        if everything or time.monotonic() >= self._beat_at:
+            self._waiting.ripen()
         while True:
             try:
                 connection = self._usable()

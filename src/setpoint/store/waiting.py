@@ -55,6 +55,7 @@ class Waiting:
         self._lock = threading.Lock()
         self._slots: dict[Key, _Slot] = {}
         self._documents: dict[Key, None] = {}  # in the order in which they began to wait
+        self._unhurried: dict[Key, None] = {}  # those of them that may wait for the next heartbeat
         self._drops: dict[str, object] = {}
         self._transitions: deque[Transition] = deque(maxlen=KEEP_WAITING)
         self._machines: dict[str, str] = {}
@@ -69,7 +70,10 @@ class Waiting:
     # callers
 
     def put(self, path: str, kind: Kind, value: Any, at: float) -> bool:
-        """Note the latest value; False when it is the one that was noted last."""
+        """Note the latest value; True when the writer is to be woken for it.
+
+        What was observed can wait for the next heartbeat: it changes all the time, and after a restart there is a fresh one anyway.
+        """
         slot = self._slots.get(key := (path, kind))
         if slot is not None and slot.value is value:
             return False
@@ -78,13 +82,22 @@ class Waiting:
                 self._slots[key] = _Slot(value, at)
             else:
                 slot.value, slot.at = value, at
+            if kind == "observed":
+                self._unhurried[key] = None
+                return False
             self._documents[key] = None
         return True
+
+    def ripen(self) -> None:
+        """What could wait is to be written now."""
+        with self._lock:
+            self._documents |= self._unhurried
+            self._unhurried.clear()
 
     def drop(self, path: str) -> None:
         with self._lock:
             for kind in KINDS:
-                for table in (self._slots, self._documents, self._conflicts, self._unstorable):
+                for table in (self._slots, self._documents, self._unhurried, self._conflicts, self._unstorable):
                     table.pop((path, kind), None)
             self._drops[path] = object()
 
@@ -113,7 +126,7 @@ class Waiting:
     def documents(self, path: str = "") -> list[tuple[Key, Any, float]]:
         """Those that are waiting, as (key, value, at)."""
         with self._lock:
-            keys = [key for key in self._documents if path in ("", key[0])]
+            keys = [key for key in {**self._documents, **self._unhurried} if path in ("", key[0])]
             return [(key, self._slots[key].value, self._slots[key].at) for key in keys]
 
     def trouble(self) -> list[str]:
@@ -180,7 +193,7 @@ class Waiting:
         """One document was written by itself."""
         key = (write.path, write.kind)
         with self._lock:
-            if key in self._documents:  # a later value came meanwhile
+            if key in self._documents or key in self._unhurried:  # a later value came meanwhile
                 self._slots[key].version = version
             else:
                 self._slots[key] = _Slot(value, write.at, version)
@@ -197,6 +210,7 @@ class Waiting:
                 if self._conflicts.pop(key, None) and slot is not None:
                     slot.value = _NOTHING
                     self._documents.pop(key, None)
+                    self._unhurried.pop(key, None)
 
     def opened(self, *, known: int, last_id: int) -> None:
         """Another file is in use: everything this process put has to be written to it, unless it is there already."""
