@@ -9,6 +9,7 @@ from setpoint.agent.config import Configuration, Problem, read_config
 from setpoint.agent.config.memo import Memo
 from setpoint.agent.config.model import Part
 from setpoint.flows import FlowConfigError, FlowEngine
+from setpoint.workers.catalogue import worker_types
 
 
 class Checker:
@@ -20,10 +21,11 @@ class Checker:
         self._engine = engine
         self._good: dict[tuple[str, Part], Mapping[str, object]] = {}
         self._memo = Memo()
+        self._types = worker_types()
 
     def check(self, text: str) -> Configuration:
         """What the text says. The result lists every problem; items with an error in a flow are not among its items."""
-        configuration = read_config(text, source=self._source, env=self._env, memo=self._memo)
+        configuration = read_config(text, source=self._source, env=self._env, memo=self._memo, worker_types=self._types)
         found = list(self._flow_problems(configuration))
         if not found:
             return configuration

@@ -178,9 +178,11 @@ class Loader:
 
 
 def _names(configuration: Configuration) -> set[tuple[str, str]]:
-    return {("bridge", item.name) for item in configuration.bridges} | {
-        ("flow", item.name) for item in configuration.flows
-    }
+    return (
+        {("bridge", item.name) for item in configuration.bridges}
+        | {("flow", item.name) for item in configuration.flows}
+        | {("worker", item.name) for item in configuration.workers}
+    )
 
 
 def _view(problem: Problem) -> ProblemView:

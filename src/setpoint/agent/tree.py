@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from setpoint.agent.config import Bridge, Configuration, Flow
+from setpoint.agent.config import Bridge, Configuration, Flow, Item
 from setpoint.agent.environment import Windows
 from setpoint.control import ChildSpec, Monitor, Registry
 from setpoint.flows import FlowEngine
@@ -45,6 +45,7 @@ def tree_of(configuration: Configuration, windows: Windows) -> list[ChildSpec]:
             for item in configuration.bridges
         ),
         *(ChildSpec(f"flows/{item.name}", "flow", _flow(item), needs=(BROKER,)) for item in configuration.flows),
+        *(_worker(item, configuration.agent.location) for item in configuration.workers),
     ]
 
 
@@ -59,6 +60,19 @@ def _bridge(item: Bridge) -> bridge.BridgeSpec:
         read_desired=item.read_desired,
         write_desired=item.write_desired,
         idle_window_s=item.idle_window,
+    )
+
+
+def _worker(item: Item, location: Mapping[int, str]) -> ChildSpec:
+    levels = {"location": location} if location else {}
+    return ChildSpec(
+        f"workers/{item.name}",
+        item.type,
+        item.spec,
+        enabled=item.desired_state == "active",
+        needs=(BROKER,),
+        after=tuple(f"workers/{name}" for name in item.after),
+        variables={**levels, **item.variables},
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from importlib.metadata import entry_points
 from typing import Any
 
 from setpoint.control import LIFECYCLE, Monitor, Worker
+from setpoint.control.registry import ENTRY_POINTS
 from setpoint.machine import Machine
 from setpoint.workers.bridge import Bridge
 from setpoint.workers.broker import Broker
@@ -23,6 +25,11 @@ WORKERS: Mapping[str, type[Worker[Any, Any, Any]]] = {
     "keeping": Monitor,
 }
 """Worker classes by worker type."""
+
+
+def worker_types() -> list[str]:
+    """All worker types that a config may ask for: the built-in ones and those of installed packages."""
+    return [*WORKERS, *(point.name for point in entry_points(group=ENTRY_POINTS) if point.name not in WORKERS)]
 
 
 def machines() -> dict[str, Machine]:

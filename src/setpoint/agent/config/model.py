@@ -107,6 +107,19 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """A worker of any type. `spec` is plain data in which templates may stand; `after` names other items that start before it."""
+
+    name: str
+    type: str
+    spec: Any = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    desired_state: DesiredState = "active"
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything a config file says. `digest` is the SHA-256 of its text, in hexadecimal."""
 
@@ -115,13 +128,14 @@ class Configuration:
     broker: Broker = field(default_factory=Broker)
     bridges: tuple[Bridge, ...] = ()
     flows: tuple[Flow, ...] = ()
+    workers: tuple[Item, ...] = ()
     problems: tuple[Problem, ...] = ()
     """In the order of the file."""
     usable: bool = True
     """False when the file could not be understood as a whole (syntax, size, empty): its lists then mean nothing."""
     source: str = "config.yaml"
     rejected: frozenset[str] = frozenset()
-    """Names of bridges and flows that the file asks for but that are not in the lists because of an error."""
+    """Names of bridges, flows and workers that the file asks for but that are not in the lists because of an error."""
     nodes: Mapping[tuple[Part, str], Node] = field(default_factory=dict, repr=False, compare=False)
     """The node each flow was read from, for `locate`."""
 

@@ -7,7 +7,7 @@ so that one with an error leaves the others as they are; names that are given tw
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from collections.abc import Mapping as MappingOf
 from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
@@ -27,14 +27,15 @@ from setpoint.agent.config.compose import compose
 from setpoint.agent.config.fields import Fields, Place, Report
 from setpoint.agent.config.internal import read_internal
 from setpoint.agent.config.memo import Known, Memo, print_of
-from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Part, Problem
+from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Item, Part, Problem
 from setpoint.agent.config.modelling import read_historian, read_modelling, read_stream_processors
 from setpoint.agent.config.node import Mapping, Node, Sequence, plain
 from setpoint.agent.config.settings import idle_window, read_agent
 from setpoint.agent.config.syntax import Fault
+from setpoint.agent.config.workers import read_worker
 
-_ITEMS: Final = ("protocolConverter", "dataFlow", "streamProcessor")
-_Item = TypeVar("_Item", Bridge, Flow)
+_ITEMS: Final = ("protocolConverter", "dataFlow", "streamProcessor", "workers")
+_Item = TypeVar("_Item", Bridge, Flow, Item)
 _NO_ENVIRONMENT: Final[MappingOf[str, str]] = {}
 
 
@@ -44,12 +45,14 @@ def read_config(
     source: str = "config.yaml",
     env: MappingOf[str, str] = _NO_ENVIRONMENT,
     memo: Memo | None = None,
+    worker_types: Collection[str] | None = None,
 ) -> Configuration:
     """Everything the config file `text` says, with the environment `env` taken into account.
 
     Never raises. A `memo` that is given to every reading of the same file makes an edit cost what it changed; the result is the same.
     `source` is the name of the file in messages. Format: the ``config.yaml`` of UMH Core 0.44. Environment: LOCATION_0 to
-    LOCATION_6 (the agent's location), NODE_NAME (part of the id of a bridge), BRIDGE_IDLE_WINDOW (seconds).
+    LOCATION_6 (the agent's location), NODE_NAME (part of the id of a bridge), BRIDGE_IDLE_WINDOW (seconds). `worker_types` are those that
+    ``workers`` may ask for; without it any name will do.
     """
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     root, faults = compose(text)
@@ -58,12 +61,20 @@ def read_config(
     if not isinstance(root, Mapping) or not root.items:
         _report_unusable(root, faults, report)
         return Configuration(digest, problems=_problems(report), usable=False, source=source)
-    return _Reader(root, report, env, memo or Memo()).read(digest)
+    return _Reader(root, report, env, memo or Memo(), worker_types).read(digest)
 
 
 class _Reader:
-    def __init__(self, root: Mapping, report: Report, env: MappingOf[str, str], memo: Memo) -> None:
+    def __init__(
+        self,
+        root: Mapping,
+        report: Report,
+        env: MappingOf[str, str],
+        memo: Memo,
+        worker_types: Collection[str] | None,
+    ) -> None:
         self.memo = memo
+        self.worker_types = worker_types
         self.root = Fields(root, Place(report))
         self.report = report
         self.env = env
@@ -88,6 +99,7 @@ class _Reader:
             )
             bridges = self._bridges(around)
             flows = self._flows(around.idle_window)
+            workers = self._workers()
             read_stream_processors(root, templates)
             read_modelling(root)
             broker = self._broker()
@@ -97,6 +109,7 @@ class _Reader:
             broker=broker,
             bridges=bridges,
             flows=flows,
+            workers=workers,
             problems=_problems(self.report),
             source=self.report.source,
             rejected=frozenset(self.rejected),
@@ -160,6 +173,21 @@ class _Reader:
             with found.item(node, place, what="a flow: name, desiredState and so on") as item:
                 found.add(self._flow(item, idle_window))
         return self._settled(found)
+
+    def _workers(self) -> tuple[Item, ...]:
+        found = _Found[Item](self.report)
+        for node, place in self.root.sequence("workers"):
+            with found.item(node, place, what="a worker: name, type and spec") as item:
+                found.add(self._worker(item))
+        return self._settled(found)
+
+    def _worker(self, item: Fields) -> Item | None:
+        worker = read_worker(item)
+        if worker is not None and self.worker_types is not None and worker.type not in self.worker_types:
+            near = item.place.nearest(worker.type, self.worker_types)
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(self.worker_types))}"
+            item.place.at("type").error(item.mark_of("type"), f"there is no worker type {worker.type[:60]!r}", hint)
+        return worker
 
     def _settled(self, found: _Found[_Item]) -> tuple[_Item, ...]:
         self.rejected |= found.rejected
