@@ -292,23 +292,24 @@ def _follows(machine: Machine) -> bool:
     return any(node == wanted for arc in machine.arcs for node in arc.when.walk())
 
 
-def _reached(machines: Mapping[str, Machine]) -> dict[Joint, set[Joint]]:
-    """Every joint state that can be reached, with where its moves lead."""
+def _flips(machines: Mapping[str, Machine], joint: Joint) -> list[Joint]:
+    told = [number for number, machine in enumerate(machines.values()) if _follows(machine)]
+    return [(*joint[:number], (joint[number][0], not joint[number][1]), *joint[number + 1 :]) for number in told]
+
+
+def _reached(machines: Mapping[str, Machine]) -> tuple[dict[Joint, set[Joint]], dict[Joint, int]]:
+    """Every joint state that can be reached: where its moves lead, and how many steps away it is."""
     start: Joint = tuple((machine.initial, not _follows(machine)) for machine in machines.values())
-    found: dict[Joint, set[Joint]] = {}
+    onward: dict[Joint, set[Joint]] = {}
+    steps = {start: 0}
     queue = [start]
-    while queue:
-        joint = queue.pop()
-        if joint in found:
-            continue
-        found[joint] = set(_moves(machines, joint))
-        flips = [
-            (*joint[:n], (joint[n][0], not joint[n][1]), *joint[n + 1 :])
-            for n, machine in enumerate(machines.values())
-            if _follows(machine)
-        ]
-        queue += [*found[joint], *flips]
-    return found
+    for joint in queue:
+        onward[joint] = set(_moves(machines, joint))
+        for after in [*onward[joint], *_flips(machines, joint)]:
+            if after not in steps:
+                steps[after] = steps[joint] + 1
+                queue.append(after)
+    return onward, steps
 
 
 @given(small(), small())
@@ -316,13 +317,15 @@ def _reached(machines: Mapping[str, Machine]) -> dict[Joint, set[Joint]]:
 def test_it_sees_exactly_what_the_kernel_can_come_to(first: Machine, second: Machine) -> None:
     """Joint states, forbidden ones and lost targets are those found by asking `decide` with every combination of facts."""
     machines = {"x": first, "y": second}
-    truth = _reached(machines)
+    truth, steps = _reached(machines)
     goal = {joint for joint in truth if joint[0][0] == "s1" and joint[1][0] != "s1"}
     condition = peer("x").is_in("s1") & ~peer("y").is_in("s1")
     found = explore(machines, never={"goal": condition}, targets={"goal": condition})
-    codes = {finding.code for finding in found.findings}
+    codes = {finding.code: finding for finding in found.findings}
     assert (found.states, found.certainty) == (len(truth), "exact")
     assert ("forbidden" in codes) == bool(goal)
+    if goal:
+        assert len(codes["forbidden"].witness) == min(steps[joint] for joint in goal)
     near = {joint for joint in goal if all(wish for _, wish in joint)}
     while more := {joint for joint in truth if joint not in near and truth[joint] & near}:
         near |= more

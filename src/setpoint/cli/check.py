@@ -32,20 +32,34 @@ class Fault(NamedTuple):
 
 
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A config.yaml, or a machine file (JSON or YAML).")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A config.yaml, a machine file, or a system of machines (JSON or YAML)."),
+    ],
     json: JsonOption = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="Joint states of a system to look at, at most.", show_default=False
+        ),
+    ] = None,
 ) -> None:
-    """List everything that is wrong with a config or machine file.
+    """List everything that is wrong with a config, a machine file or a system of machines, whose joint states are explored.
 
     Exit code 1 when there is an error."""
     text = _read(file)
-    kind, found = ("machine", _of_machine) if _is_machine(text) else ("config", _of_config)
-    faults = list(found(text, str(file)))
+    kind = _kind(text)
+    verdict = ""
+    if kind == "system":
+        faults, verdict = _of_system(text, file, limit)
+    else:
+        faults = list((_of_machine if kind == "machine" else _of_config)(text, str(file)))
     errors = sum(fault.severity == "error" for fault in faults)
     if json:
         print_json([fault._asdict() for fault in faults])
     else:
-        _print(faults, f"{file}: {kind}, {errors} error{'s' * (errors != 1)}, {len(faults) - errors} other remarks")
+        summary = f"{file}: {kind}, {errors} error{'s' * (errors != 1)}, {len(faults) - errors} other remarks"
+        _print(faults, f"{summary}; {verdict}" if verdict else summary)
     raise typer.Exit(FAILED if errors else 0)
 
 
@@ -69,15 +83,56 @@ def _read(file: Path) -> str:
         raise Trouble(f"{file} cannot be read: {error.strerror}", "name a config.yaml or a machine file") from None
 
 
-def _is_machine(text: str) -> bool:
-    """A file with `states` at its top is a machine; one that cannot be parsed counts as a config, whose reader says where it fails."""
+def _kind(text: str) -> str:
+    """A file with `instances` at its top is a system, one with `states` a machine; one that cannot be parsed counts as a config, whose
+    reader says where it fails."""
     import yaml
 
     try:
         node = yaml.compose(text, yaml.CSafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
-        return False
-    return isinstance(node, yaml.MappingNode) and any(key.value == "states" for key, _ in node.value)
+        return "config"
+    keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
+    return "system" if "instances" in keys else "machine" if "states" in keys else "config"
+
+
+def _of_system(text: str, file: Path, limit: int | None) -> tuple[list[Fault], str]:
+    """Its faults, and how much of it was seen."""
+    from setpoint.machine import MachineError, load_system
+    from setpoint.machine.explore import LIMIT
+
+    try:
+        found = load_system(text, known=lambda name: _known(name, file.parent)).explore(limit=limit or LIMIT)
+    except MachineError as error:
+        return [Fault(str(file), 0, 0, "", message, "", "error") for message in error.faults], ""
+    except ValueError as error:
+        return [Fault(str(file), 0, 0, "", str(error), "", "error")], ""
+    faults = [_fault_of(finding, str(file)) for finding in found.findings]
+    if found.states > (limit or LIMIT):
+        text = f"not everything was looked at: the search ended after {found.states:,} joint states (bounded)"
+        faults.append(Fault(str(file), 0, 0, "", text, "raise --limit, or explore fewer instances", "error"))
+    elif found.certainty == "bounded":
+        text = "a guard reads too many facts: whether it can be true was not settled (bounded)"
+        faults.append(Fault(str(file), 0, 0, "", text, "split it up over several arcs", "error"))
+    if found.opaque:
+        text = f"guards in Python were taken as true and as false: {', '.join(found.opaque)}"
+        faults.append(Fault(str(file), 0, 0, "", f"{text} (opaque)", "", "info"))
+    return faults, f"{found.states:,} joint states, {found.certainty}"
+
+
+def _known(name: str, folder: Path) -> Any:
+    """A machine file beside the system's, or a built-in machine. Raises `LookupError`."""
+    from setpoint.machine import MachineError, load
+    from setpoint.workers.catalogue import find_machine
+
+    if not name.endswith((".yaml", ".yml", ".json")):
+        return find_machine(name)
+    try:
+        return load((folder / name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise LookupError(f"{folder / name} cannot be read: {error}") from None
+    except MachineError as error:
+        raise LookupError(f"{folder / name}: {error}") from None
 
 
 def _of_machine(text: str, file: str) -> Iterator[Fault]:
@@ -91,10 +146,13 @@ def _of_machine(text: str, file: str) -> Iterator[Fault]:
             yield Fault(file, 0, 0, "", message, "", "error")
         return
     for finding in check_machine(machine):
-        way = f"after {' → '.join(finding.witness)}" if finding.witness else ""
-        yield Fault(
-            file, 0, 0, finding.place, f"{finding.message} ({finding.code}, {finding.certainty})", way, finding.severity
-        )
+        yield _fault_of(finding, file)
+
+
+def _fault_of(finding: Any, file: str) -> Fault:
+    way = f"after {' → '.join(finding.witness)}" if finding.witness else ""
+    message = f"{finding.message} ({finding.code}, {finding.certainty})"
+    return Fault(file, 0, 0, finding.place, message, way, finding.severity)
 
 
 def _of_config(text: str, file: str) -> Iterator[Fault]:

@@ -29,6 +29,7 @@ LIMIT = 500_000
 """Joint states that are looked at by default: some 100 MB and seconds."""
 
 AT_ONCE = 4_096
+"""Joint states between two looks at the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +92,28 @@ class _Search:
         return any(part.unsettled for part in self.parts.values())
 
     def spread(self) -> None:
-        """Go through all joint states, each once. This loop is all that counts for speed."""
+        """Go through all joint states, each once, the nearest first. This loop is all that counts for speed."""
         tables = [(part.onward.mask, part.onward) for part in self.parts.values()]
         came_from = self.came_from
         start = sum(part.start() for part in self.parts.values())
         came_from[start] = start
-        queue, done = [start], 0
-        while done < len(queue):
-            if len(came_from) > self.limit:
-                self.cut = True
-                return
-            found = {
-                after: joint
-                for joint in queue[done : done + AT_ONCE]
-                for mask, onward in tables
-                for bits in onward[joint & mask]
-                if (after := joint ^ bits) not in came_from
-            }
-            came_from.update(found)
-            done = min(done + AT_ONCE, len(queue))
-            queue.extend(found)
+        layer = [start]
+        while layer:
+            following: list[int] = []
+            for first in range(0, len(layer), AT_ONCE):
+                if len(came_from) > self.limit:
+                    self.cut = True
+                    return
+                found = {
+                    after: joint
+                    for joint in layer[first : first + AT_ONCE]
+                    for mask, onward in tables
+                    for bits in onward[joint & mask]
+                    if (after := joint ^ bits) not in came_from
+                }
+                came_from.update(found)
+                following.extend(found)
+            layer = following
 
     def forbidden(self, never: Mapping[str, Table[bool]], certainty: Certainty) -> Iterator[Finding]:
         for name, table in never.items():
