@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.control.samples import Observed, Process, Seen, Spec, now, process, reach, state, supervisor, world
+from tests.control.samples import Observed, Process, Seen, Spec, World, now, process, reach, state, supervisor, world
 
 from setpoint.control import ChildSpec
 from setpoint.machine import Phase, State, guard
@@ -337,6 +337,28 @@ def test_a_worker_that_is_not_wanted_sees_its_desired_state_say_stopped() -> Non
         seen.clear()
         await asyncio.sleep(5)
         assert set(seen) == {"stopped"}
+        await s.stop()
+
+    run(main())
+
+
+def test_a_collector_that_answers_again_is_asked_at_its_pace_again() -> None:
+    """The pauses after many hung observations end with the first answer, also with one that is an error."""
+
+    async def main() -> None:
+        outside = World(observing_takes=1000.0)
+        s = supervisor(process=lambda: Process(outside))
+        s.want([process("p")])
+        await asyncio.sleep(100)
+        assert "gave no answer" in s.worker("top/p").stalled.reason
+        outside.observing_takes, outside.observe_fails = 0.0, "blind"
+        assert await s.until(lambda s: "blind" in s.worker("top/p").error, 70)
+        assert "gave no answer" not in s.worker("top/p").stalled.reason
+        seen = outside.collections
+        await asyncio.sleep(10)
+        assert outside.collections - seen >= 9
+        outside.observe_fails = ""
+        await reach(s, "top/p", "running", within=3)
         await s.stop()
 
     run(main())

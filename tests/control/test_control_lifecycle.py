@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.control.samples import Process, Spec, now, process, reach, state, supervisor, world
+from tests.control.samples import Observed, Process, Spec, now, process, reach, state, supervisor, world
 
-from setpoint.control import ChildSpec
-from setpoint.machine import Phase
+from setpoint.control import ChildSpec, Snapshot, wanted
+from setpoint.machine import Phase, State, guard
 from setpoint.testing import run
 
 
@@ -246,6 +246,48 @@ def test_a_new_spec_is_derived_and_seen() -> None:
         await s.changes()
         view = s.worker("top/p")
         assert (view.generation, view.seen_generation) == (2, 2)
+        await s.stop()
+
+    run(main())
+
+
+def test_a_parent_that_is_wanted_again_while_it_stops_does_not_wait_for_its_children_for_ever() -> None:
+    """They stop with it, whatever is wanted of it meanwhile, and start with it again."""
+
+    @guard
+    def children_stopped(s: Snapshot[Spec, Observed]) -> bool:
+        "all children are stopped"
+        return s.children.all_stopped
+
+    class Waits(Process):
+        "Has stopped when its children have."
+
+        stopped, running = State(Phase.STOPPED), State(Phase.HEALTHY)
+        stopping = State(Phase.STOPPING, reason="waiting for the children")
+        arcs = [
+            stopped.to(running, on="start", when=wanted),
+            running.to(stopping, on="stop", when=~wanted),
+            stopping.to(stopped, on="stop_done", when=children_stopped),
+        ]
+
+        def children(self, desired: Spec, state: str) -> list[ChildSpec]:
+            return [ChildSpec("c", "process", Spec())]
+
+    async def main() -> None:
+        s = supervisor(waits=Waits)
+        s.want([ChildSpec("p", "waits", Spec())])
+        await reach(s, "top/p/c", "running")
+        s.tell("top/p", "disable", why="x")
+        await reach(s, "top/p", "stopping")
+        s.tell("top/p", "enable", why="x")
+        await reach(s, "top/p", "running")
+        await reach(s, "top/p/c", "running")
+        assert [move.event for move in s.journal.history("top/p/c")][-4:] == [
+            "stop",
+            "stop_done",
+            "start",
+            "start_done",
+        ]
         await s.stop()
 
     run(main())

@@ -195,9 +195,9 @@ def test_what_is_observed_is_gathered_to_spare_the_disk(tmp_path: Path) -> None:
     for value in range(50):
         store.put("a", "observed", {"value": value}, at=1.0)
     store.put("a", "state", {"state": "up", "hash": ""}, at=1.0)
-    until = time.monotonic() + 5.0
+    ends = time.monotonic() + 5.0
     other = SqliteStore(tmp_path / "s.sqlite", read_only=True)
-    while "state" not in other.refresh("a") and time.monotonic() < until:
+    while "state" not in other.refresh("a") and time.monotonic() < ends:
         time.sleep(0.01)
     assert set(other.refresh("a")) == {"state"}
     assert store.load()["a"]["observed"].value == {"value": 49}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import math
 import os
@@ -370,27 +371,28 @@ HEAD = b'{"format":1,"program":"","started":0}\n'
     [
         b"",
         b"plain text\n",
-        gzip.compress(b""),
-        gzip.compress(b"not json\n"),
-        gzip.compress(b"[0,{}]\n"),
-        gzip.compress(b'{"format":"1"}\n'),
-        gzip.compress(b'{"format":2}\n[0,{}]\n'),
-        gzip.compress(HEAD + b"[0,{}]\n"),
-        gzip.compress(HEAD + b"[-1,{}]\n"),
-        gzip.compress(HEAD + b"[7,{}]\n"),
-        gzip.compress(HEAD + b'[true,{"=path":"x"}]\n'),
-        gzip.compress(HEAD + b"[0]\n"),
-        gzip.compress(HEAD + b"5\n"),
-        gzip.compress(HEAD + b'{"lost":"many"}\n'),
-        gzip.compress(HEAD + b'[0,{"~x":{"=a":1}}]\n'),
-        gzip.compress(HEAD + b'[0,{"?x":1}]\n'),
-        gzip.compress(HEAD + b'[0,{"":1}]\n'),
-        gzip.compress(HEAD + b'[0,{"#x":"one"}]\n'),
-        gzip.compress(HEAD + b"[0," + b'{"+x":' * 5_000 + b"{}" + b"}" * 5_000 + b"]\n"),
-        gzip.compress(HEAD + b"\xff\xfe\n"),
-        gzip.compress(HEAD + b"x" * 20_000_000),
-        gzip.compress(b"\n" * 20_000_000),
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"not json\n", mtime=0),
+        gzip.compress(b"[0,{}]\n", mtime=0),
+        gzip.compress(b'{"format":"1"}\n', mtime=0),
+        gzip.compress(b'{"format":2}\n[0,{}]\n', mtime=0),
+        gzip.compress(HEAD + b"[0,{}]\n", mtime=0),
+        gzip.compress(HEAD + b"[-1,{}]\n", mtime=0),
+        gzip.compress(HEAD + b"[7,{}]\n", mtime=0),
+        gzip.compress(HEAD + b'[true,{"=path":"x"}]\n', mtime=0),
+        gzip.compress(HEAD + b"[0]\n", mtime=0),
+        gzip.compress(HEAD + b"5\n", mtime=0),
+        gzip.compress(HEAD + b'{"lost":"many"}\n', mtime=0),
+        gzip.compress(HEAD + b'[0,{"~x":{"=a":1}}]\n', mtime=0),
+        gzip.compress(HEAD + b'[0,{"?x":1}]\n', mtime=0),
+        gzip.compress(HEAD + b'[0,{"":1}]\n', mtime=0),
+        gzip.compress(HEAD + b'[0,{"#x":"one"}]\n', mtime=0),
+        gzip.compress(HEAD + b"[0," + b'{"+x":' * 5_000 + b"{}" + b"}" * 5_000 + b"]\n", mtime=0),
+        gzip.compress(HEAD + b"\xff\xfe\n", mtime=0),
+        gzip.compress(HEAD + b"x" * 20_000_000, mtime=0),
+        gzip.compress(b"\n" * 20_000_000, mtime=0),
     ],
+    ids=itertools.count(),
 )
 def test_rubbish_is_said_to_be_rubbish(tmp_path: Path, content: bytes) -> None:
     """Whatever the file holds: no exception, no entry, one gap that says what is wrong."""
@@ -412,7 +414,7 @@ def test_rubbish_is_said_to_be_rubbish(tmp_path: Path, content: bytes) -> None:
 def test_what_is_wrong_is_said(tmp_path: Path, content: bytes, why: str) -> None:
     """A file of a later program is told from rubbish, and rubbish from a bomb."""
     file = tmp_path / "x.jsonl.gz"
-    file.write_bytes(gzip.compress(content))
+    file.write_bytes(gzip.compress(content, mtime=0))
     (item,) = read(file)
     assert isinstance(item, Gap)
     assert why in item.why
@@ -431,7 +433,7 @@ def test_an_entry_of_no_worker_ends_the_segment(tmp_path: Path, number: bytes) -
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     """A file that claims to hold gigabytes is given up after as much as a segment may hold, in bounded memory."""
     file = tmp_path / "bomb.jsonl.gz"
-    member = gzip.compress(b"\n" * 6_000_000)
+    member = gzip.compress(b"\n" * 6_000_000, mtime=0)
     file.write_bytes(gzip.compress(HEAD) + member * 500)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     (item,) = read(file)

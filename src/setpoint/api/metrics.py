@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from setpoint.api.errors import in_time
-from setpoint.control.tally import Lag, Tally
+from setpoint.control.tally import Counted, Lag
 from setpoint.control.views import phase_text, tally_of
 from setpoint.namespace import BrokerStats
 
@@ -35,7 +35,7 @@ class WorkerFigures(msgspec.Struct, frozen=True):
     phase: str
     transitions: int
     starts: int
-    tally: Tally
+    tally: Counted
     stalled: bool
     age: float | None
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from setpoint.agent import ConfigStatus, ProblemView
 from setpoint.control import WorkerView
-from setpoint.control.tally import Tally
+from setpoint.control.tally import Counted
 from setpoint.control.views import Condition
 from setpoint.machine import Explanation
 from setpoint.machine.guards import Judged
@@ -91,7 +91,7 @@ class Detail(msgspec.Struct, frozen=True):
     error: str
     acting: list[str]
     children: list[str]
-    tally: Tally
+    tally: Counted
 
 
 class Move(msgspec.Struct, frozen=True):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -71,14 +72,8 @@ Listener = Callable[[Record, Transition | None], None]
 """Told of every change people can see: a transition, or None where only the reason or condition changed."""
 
 
-class Due(NamedTuple):
-    """One timer: when, a tie-breaker, what for, whom, and a token that says whether it still counts."""
-
-    at: float
-    order: int
-    kind: Timer
-    record: Record
-    token: float
+Due = tuple[float, int, Timer, Record, float]
+"""One timer: when, a tie-breaker, what for, whom, and a token that says whether it still counts."""
 
 
 class Agenda:
@@ -90,7 +85,7 @@ class Agenda:
         self.now = 0.0
         self.wall = 0.0
         self.shutting_down = False
-        self._changed: dict[str, Record] = {}
+        self._changed: deque[Record] = deque()
         self._timers: list[Due] = []
         self._order = 0
         self._effects: list[Effect] = []
@@ -109,19 +104,25 @@ class Agenda:
 
     def mark(self, record: Record) -> None:
         """Something this worker reads has changed."""
-        self._changed[record.path] = record
+        if not record.marked:
+            record.marked = True
+            self._changed.append(record)
 
     def unmark(self, record: Record) -> None:
-        self._changed.pop(record.path, None)
+        record.marked = False
 
-    def changed(self) -> Iterator[Record]:
-        """Take the changed workers one by one, those included that are marked meanwhile."""
+    def next_changed(self) -> Record | None:
+        """Take the worker that has been marked for longest; None when there is none."""
         while self._changed:
-            yield self._changed.pop(next(iter(self._changed)))
+            record = self._changed.popleft()
+            if record.marked:
+                record.marked = False
+                return record
+        return None
 
     def at(self, due: float, kind: Timer, record: Record, token: float = 0) -> None:
         self._order += 1
-        heapq.heappush(self._timers, Due(due, self._order, kind, record, token))
+        heapq.heappush(self._timers, (due, self._order, kind, record, token))
 
     def look(self, record: Record, when: float) -> None:
         """Have the worker evaluated at that time at the latest; one timer a worker is enough."""
@@ -129,18 +130,17 @@ class Agenda:
             record.look_at = when
             self.at(when, Timer.LOOK, record)
 
-    def due(self) -> Iterator[Due]:
-        """Take the timers that are due."""
-        timers, now = self._timers, self.now
-        while timers and timers[0][0] <= now:
-            yield heapq.heappop(timers)
+    def take_due(self) -> Due | None:
+        """Take the earliest timer, if it is due."""
+        timers = self._timers
+        return heapq.heappop(timers) if timers and timers[0][0] <= self.now else None
 
     @property
     def next_due(self) -> float | None:
         """When the next timer falls due; now if something has changed."""
         if self._changed:
             return self.now
-        return self._timers[0].at if self._timers else None
+        return self._timers[0][0] if self._timers else None
 
     def token(self) -> int:
         """A number never used before."""

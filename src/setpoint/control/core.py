@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from setpoint.control.acting import Acting
-from setpoint.control.agenda import Agenda, Due, Effect, Listener, Timer
+from setpoint.control.agenda import Agenda, Effect, Listener, Timer
 from setpoint.control.deciding import Deciding
 from setpoint.control.family import Family
 from setpoint.control.intent import Intent
@@ -139,10 +139,10 @@ class Core:
         """Bring everything up to `now`; returns what the outside shall do."""
         agenda = self.agenda
         agenda.now, agenda.wall = now, wall
-        for due in agenda.due():
-            self._ring(due)
+        while due := agenda.take_due():
+            self._ring(*due)
         looks: dict[str, int] = {}
-        for record in agenda.changed():
+        while record := agenda.next_changed():
             looks[record.path] = look = looks.get(record.path, 0) + 1
             if look <= self.limits.looks_at_once:
                 self._evaluate(record)
@@ -150,13 +150,12 @@ class Core:
                 agenda.look(record, now + self.limits.retry_first)
         return agenda.effects()
 
-    def _ring(self, due: Due) -> None:
-        record = due.record
-        late = self.agenda.now - due.at
+    def _ring(self, at: float, order: int, kind: Timer, record: Record, token: float) -> None:
+        late = self.agenda.now - at
         self.lag.add(late)
         if self.family.table.get(record.path) is record:
             record.lag = late
-            self._rings[due.kind](record, due.token)
+            self._rings[kind](record, token)
 
     def _look(self, record: Record, token: float) -> None:
         record.look_at = FOREVER

@@ -55,7 +55,7 @@ class Deciding:
             record.acts = False
             return False
         for _ in range(self._agenda.limits.moves_at_once):
-            fault = self._children_fault(record)
+            fault = self._children_fault(record) if record.children_due else None
             decision = self._decide(record)
             if (
                 decision.arc is not None
@@ -117,7 +117,8 @@ class Deciding:
             record.position = record.position._replace(held=decision.held)
         if decision.wake_at is not None:
             self._agenda.look(record, decision.wake_at)
-        signal = _state_of(record).signal
+        assert record.worker is not None
+        signal = record.worker.machine.by_name[record.position.state].signal
         if signal and not record.removing:
             self._obey(record, signal)
 
@@ -153,6 +154,11 @@ class Deciding:
         record.action_failures, record.action_error, record.action_retry_at = 0, "", NEVER
         if record.alive:
             self._hold_back(record, came_from)
+            if Phase.STOPPING in (came_from, _state_of(record).phase):
+                for child in self._family.children_of(
+                    record
+                ):  # they stop with it, also when it is wanted again meanwhile
+                    self._agenda.mark(child)
         self._agenda.tell(record, Transition(record.path, record.since, event, source, target, reason, record.type))
 
     def _hold_back(self, record: Record, came_from: Phase | None) -> None:
@@ -194,14 +200,14 @@ class Deciding:
         now, tally = self._agenda.now, record.tally
         return Figures(
             now - record.position.entered_at,
-            now - record.sampled_at,
+            _to_the_millisecond(now - record.sampled_at) if record.has_observed else 0.0,
             record.starts,
             record.transitions,
             record.restarts if now < record.calm_at else 0,
             tally.abandoned,
             record.action_failures,
             tally.actions,
-            record.lag,
+            _to_the_millisecond(record.lag),
         )
 
     def _facts_for(self, reader: Record) -> Callable[[str], Fact]:
@@ -212,6 +218,11 @@ class Deciding:
         """What may be known of the worker at a path; a fact with state `missing` when there is none."""
         record = self._family.table.get(path)
         return record.fact(self._agenda.now, observed=observed) if record is not None else Fact(path)
+
+
+def _to_the_millisecond(seconds: float) -> float:
+    """Shorter to write down, and as good to decide on."""
+    return int(seconds * 1000.0) / 1000.0
 
 
 def _state_of(record: Record) -> State:

@@ -45,7 +45,7 @@ class Family:
         self.ran_before: Callable[[str, ChildSpec], bool] = lambda path, spec: False
         """Whether a worker that asked for its removal, before the agent was started again, is the one that is asked for."""
         self._top = Top()
-        self._readers: dict[str, set[str]] = {}
+        self._readers: dict[str, dict[str, None]] = {}  # in an order that is the same in every run
 
     def want_at_top(self, specs: Sequence[ChildSpec]) -> None:
         """Set the workers without a parent. Raises `ValueError` when two have the same name, or one the path of another's child."""
@@ -205,11 +205,11 @@ class Family:
     def _watch(self, record: Record, before: set[str], after: set[str]) -> None:
         for path in before - after:
             readers = self._readers[path]
-            readers.discard(record.path)
+            readers.pop(record.path, None)
             if not readers:
                 del self._readers[path]
         for path in after - before:
-            self._readers.setdefault(path, set()).add(record.path)
+            self._readers.setdefault(path, {})[record.path] = None
 
     def waits_for_siblings(self, record: Record) -> tuple[str, str]:
         """Which siblings must start before it and have not, and why that can never be; each "" where there is nothing to say."""

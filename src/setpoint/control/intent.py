@@ -1,7 +1,7 @@
 """Intent: whether a worker shall run, by everybody who has a say in it.
 
-It runs while the agent does, its parent wants it and is wanted itself, no operator disabled it, it is not on its way to being made
-anew or removed, its siblings that come first have started, and its own desired state does not say stop.
+It runs while the agent does, its parent wants it, is wanted itself and is not just stopping, no operator disabled it, it is not on its
+way to being made anew or removed, its siblings that come first have started, and its own desired state does not say stop.
 
 A desired state may have a field `desired_state`; the value "stopped" means what it says. A worker that reads the field itself, instead of
 `snapshot.wanted`, still stops when its parent or the agent says so: it then sees the field as "stopped".
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel
+
+from setpoint.machine import Phase
 
 if TYPE_CHECKING:
     from setpoint.control.agenda import Agenda
@@ -74,6 +76,6 @@ class Intent:
             and record.given.enabled
             and not record.disabled
             and not record.restarting
-            and (record.parent is None or record.parent.wanted)
+            and (record.parent is None or (record.parent.wanted and record.parent.phase is not Phase.STOPPING))
             and not wants_stop(record.desired)
         )

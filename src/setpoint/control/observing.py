@@ -73,7 +73,9 @@ class Observing:
         now = agenda.now
         record.observing = token = agenda.token()
         record.observe_at = now
-        self._wake(record, min(now + worker.timeout, _next_beat(now, worker.interval, record.beat)))
+        record.beat_at = at = _next_beat(now, worker.interval, record.beat)
+        gives_up_at = now + worker.timeout
+        self._wake(record, at if at < gives_up_at else gives_up_at)
         agenda.emit(Observe(record.path, token, worker, record.in_force))
 
     def _timed_out(self, record: Record) -> None:
@@ -86,18 +88,22 @@ class Observing:
             record.hung_reason = (
                 f"{record.hung} observations in a row gave no answer; it is tried again ever more slowly"
             )
-        started = record.observe_at
-        self.result(record, record.observing, Outcome(started, error=f"no answer within {record.worker.timeout:g} s"))
+        error = f"no answer within {record.worker.timeout:g} s"
+        self._ended(record, record.observing, Outcome(record.observe_at, error=error))
 
     def result(self, record: Record, token: int, outcome: Outcome) -> None:
         """A collection ended. Results of abandoned collections, whose token is old, are ignored."""
-        if token != record.observing:
-            return
+        if token == record.observing:
+            if record.hung:  # it answers again, well or not
+                self._agenda.mark(record)
+                record.hung, record.hung_reason = 0, ""
+            self._ended(record, token, outcome)
+
+    def _ended(self, record: Record, token: int, outcome: Outcome) -> None:
         record.observing = 0
         asked_again = record.observe_again
         record.observe_again = False
-        tally = record.tally
-        tally.observations = tally.observations.plus(self._agenda.now - outcome.started, failed=bool(outcome.error))
+        record.tally.looked(self._agenda.now - outcome.started, failed=bool(outcome.error))
         self._plan_next(record, at_once=asked_again)
         self._take(record, outcome, token)
 
@@ -110,17 +116,18 @@ class Observing:
         if not error and not isinstance(outcome.value, Observation):
             error = f"collect_observed_state returned {type(outcome.value).__name__}; expected an Observation"
         awaited = record.sample_token < record.act_gate  # something waits for news from after the last action
-        changed = awaited or error != record.error or not record.has_observed or bool(record.hung_reason)
+        changed = awaited or error != record.error or not record.has_observed
         told = error != record.error
         record.error = error
         if not error:
             differs = _differs(outcome.value, record.observed)
             changed = changed or differs or record.stale
             record.observed, record.has_observed = outcome.value, True
-            record.sampled_at = max(record.sampled_at, outcome.started)
-            record.sample_token = max(record.sample_token, token)
+            if outcome.started > record.sampled_at:
+                record.sampled_at = outcome.started
+            if token > record.sample_token:
+                record.sample_token = token
             record.stale = False
-            record.hung, record.hung_reason = 0, ""
             told = told or differs
         if told:
             self.told(record)
@@ -135,6 +142,8 @@ class Observing:
             record.observe_at = agenda.now + max(worker.interval, pause)
         elif at_once and not record.hung:
             record.observe_at = max(agenda.now, record.observe_at + SHORTEST_PAUSE_S)
+        elif agenda.now < record.beat_at - 0.5 * worker.interval:
+            record.observe_at = record.beat_at
         else:
             record.observe_at = _next_beat(agenda.now, worker.interval, record.beat)
         self._wake(record, record.observe_at)
@@ -169,7 +178,7 @@ class Observing:
 def _differs(new: object, old: object) -> bool:
     """Whether two observations differ; values that cannot be compared count as different."""
     try:
-        return bool(new != old)
+        return new is not old and bool(new != old)
     except Exception:
         return True
 

@@ -81,6 +81,7 @@ class Record:
     error: str = ""
     observing: int = 0  # token of the collection in flight; 0: none
     observe_at: float = NEVER  # when the collection in flight started, else when the next is due
+    beat_at: float = NEVER  # the beat that follows upon the start of the collection in flight, or of the latest
     collector_at: float = FOREVER  # when the collector's timer rings
     observe_again: bool = False  # asked for while one was in flight
     hung: int = 0  # collections in a row that had to be abandoned
@@ -99,6 +100,7 @@ class Record:
 
     circuit: Circuit = field(default_factory=Circuit)
     tally: Tally = field(default_factory=Tally)
+    marked: bool = False  # something it reads has changed, and it has not been evaluated since
     lag: float = 0.0  # how late the runtime came to its latest timer
     look_at: float = FOREVER  # when the earliest pending timer will have it looked at
     told: tuple[str, str, str, bool] = ("", "", "", True)  # state, reason, stalled, wanted, as last announced
@@ -174,7 +176,7 @@ class Record:
             self.reason,
             self.observed if observed else None,
             self.stalled,
-            max(0.0, now - self.sampled_at) if self.has_observed else None,
+            max(0, int((now - self.sampled_at) * 1000.0)) / 1000.0 if self.has_observed else None,
             self.stale,
         )
 

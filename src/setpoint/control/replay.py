@@ -24,7 +24,7 @@ from setpoint.control.worker import Worker
 from setpoint.machine import Explanation, Machine, Phase, Position, content_hash, decide, explain
 from setpoint.machine.guards import Judged
 from setpoint.store.recording import Decided, Entry, Plain
-from setpoint.store.secrets import redacted
+from setpoint.store.secrets import REDACTED, redacted
 
 Kind = Literal["decision", "timing", "reason", "state", "machine", "data"]
 """What differs: what is decided; when it looks again; only the text of the reason; the state is not in the machine; there is no such
@@ -234,12 +234,22 @@ class _Types:
         if known is not None and known[0] == value:
             return known[1]
         try:
-            made = self._made(value, wanted)
+            made = self._made_of_what_is_told(value, wanted)
         except Exception as error:  # what validation may raise is up to the type
             text = f"{field} is no {getattr(wanted, '__name__', wanted)} any more: {error}"
             raise Unreadable(text.replace("\n", " ")[:500]) from None
         self._latest[path, field] = value, made
         return made
+
+    def _made_of_what_is_told(self, value: Any, wanted: Any) -> Any:
+        """A secret was left out and a text put in its place; where that fits no field, the field takes its default."""
+        try:
+            return self._made(value, wanted)
+        except Exception:
+            told = _told(value)
+            if told == value:
+                raise
+            return self._made(told, wanted)
 
     def _made(self, value: Any, wanted: Any) -> Any:
         if value is None or wanted is Any or wanted is None:
@@ -294,6 +304,13 @@ class Open(dict[str, Any]):
         if not name.startswith("_") and name in self:
             return self[name]
         return super().__getattribute__(name)
+
+
+def _told(value: Any) -> Any:
+    """What is left without the places of secrets."""
+    if isinstance(value, dict):
+        return {key: _told(part) for key, part in value.items() if part != REDACTED}
+    return [_told(part) for part in value] if isinstance(value, list) else value
 
 
 def _open(value: Any) -> Any:

@@ -30,10 +30,23 @@ NO_CALLS: Mapping[str, Calls] = MappingProxyType({})
 class Tally:
     """The figures of one worker. `abandoned` counts collections given up on; `seconds_in` has the states that were left."""
 
-    observations: Calls = field(default_factory=Calls)
+    looks: int = 0
+    looks_failed: int = 0
+    looks_seconds: float = 0.0
     abandoned: int = 0
     actions: dict[str, Calls] = field(default_factory=dict)  # replaced, never changed: snapshots refer to it
     seconds_in: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def observations(self) -> Calls:
+        return Calls(self.looks, self.looks_failed, self.looks_seconds)
+
+    def looked(self, seconds: float, *, failed: bool) -> None:
+        """An observation ended."""
+        self.looks += 1
+        self.looks_failed += failed
+        if seconds > 0:
+            self.looks_seconds += seconds
 
     def action(self, name: str, seconds: float, *, failed: bool) -> None:
         """An action ended."""
@@ -42,6 +55,15 @@ class Tally:
     def left(self, state: str, seconds: float) -> None:
         """The worker left a state after so long."""
         self.seconds_in[state] = self.seconds_in.get(state, 0.0) + max(0.0, seconds)
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """The figures of one worker as they are shown, those of its present state included."""
+
+    observations: Calls
+    abandoned: int
+    actions: dict[str, Calls]
+    seconds_in: dict[str, float]
 
 
 class Lag:
@@ -55,7 +77,7 @@ class Lag:
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
-        self.total += max(0.0, seconds)
+        self.total += seconds if seconds > 0 else 0.0
         for index, bound in enumerate(self.BUCKETS):
             if seconds <= bound:
                 self.counts[index] += 1

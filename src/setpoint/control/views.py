@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import msgspec
 from pydantic import BaseModel
 
 from setpoint.control.record import Record
-from setpoint.control.tally import Tally
+from setpoint.control.tally import Counted
 from setpoint.machine import Phase
 
 
@@ -59,7 +58,7 @@ class WorkerDetail(msgspec.Struct, frozen=True):
     error: str
     acting: list[str]
     children: list[str]
-    tally: Tally
+    tally: Counted
 
 
 def desired_text(record: Record) -> str:
@@ -133,11 +132,11 @@ def detail(record: Record, now: float) -> WorkerDetail:
     )
 
 
-def tally_of(record: Record, now: float) -> Tally:
+def tally_of(record: Record, now: float) -> Counted:
     """A copy of the worker's figures, with the time in its present state in them."""
-    tally = dataclasses.replace(record.tally, seconds_in=dict(record.tally.seconds_in))
-    tally.left(record.state, now - record.position.entered_at)
-    return tally
+    tally, seconds_in = record.tally, dict(record.tally.seconds_in)
+    seconds_in[record.state] = seconds_in.get(record.state, 0.0) + max(0.0, now - record.position.entered_at)
+    return Counted(tally.observations, tally.abandoned, tally.actions, seconds_in)
 
 
 def _plain(value: Any) -> Any:

@@ -69,7 +69,8 @@ Check = Callable[[Case], Iterator[str]]
 
 
 class Law(NamedTuple):
-    """One law: a sentence, and how it is checked. `needs` is "" (the class), "made" (an instance) or "run" (a stage)."""
+    """One law: a sentence, and how it is checked. `needs` is "" (the class), "made" (an instance), "alive" (one
+    on a stage) or "run" (one on a stage with a spec)."""
 
     says: str
     check: Check

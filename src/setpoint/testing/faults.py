@@ -26,6 +26,7 @@ Play = Callable[[Call], Awaitable[Any]]
 INJECTED: Final = "a fault of the test"
 OBSERVE, DERIVE, DECIDE, CHILDREN = "observe", "derive", "decide", "children"
 EVERY_ACTION: Final = ""
+MARK: Final = "_faults_of_the_test"
 
 
 class ActionFailed(Exception):
@@ -182,6 +183,9 @@ class Faulty:
         if self._elapsed.begin():
             self._last = None
         methods = vars(worker)
+        if methods.get(MARK) is self:  # an instance that is put to use again
+            return worker
+        methods[MARK] = self
         methods["collect_observed_state"] = self._faulty_call(OBSERVE, worker.collect_observed_state)
         for name in {state.act for state in worker.machine.states if state.act}:
             methods[name] = self._faulty_call(f"act:{name}", getattr(worker, name))

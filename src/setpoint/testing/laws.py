@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from setpoint.control import ChildSpec, Worker
 from setpoint.testing.case import Case, Law
-from setpoint.testing.live_laws import heeds_cancellation, recovers, repeats, starts_again, stops
+from setpoint.testing.live_laws import heeds_cancellation, recovers, repeats, says_what_is_missing, starts_again, stops
 from setpoint.testing.pure_laws import decides, derives, names_children, valid, waits
 from setpoint.testing.sources import Source
 
@@ -45,6 +45,7 @@ LAWS: Mapping[str, Law] = {
     "children": Law(
         "its children are the same when asked again, and each has a name of its own", names_children, "made"
     ),
+    "speaking": Law("made without a spec it runs, or says what is missing", says_what_is_missing, "alive"),
     "stopping": Law(
         "told to stop it comes to a stopped state and stays there; asked for no longer, it goes", stops, "run"
     ),
@@ -100,8 +101,10 @@ def check_worker(
 
 def _obstacle(case: Case, law: Law, *, live: bool) -> str:
     """Why a law cannot be checked; "" when it can."""
-    if law.needs == "run":
-        return case.cannot_be_run if live else "live=False"
+    if law.needs in ("alive", "run") and not live:
+        return "live=False"
+    if law.needs in ("alive", "run"):
+        return case.cannot_be_run if law.needs == "run" else case.cannot_be_made
     return case.cannot_be_made if law.needs == "made" and not isinstance(case.source, Worker) else ""
 
 

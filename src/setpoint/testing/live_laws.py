@@ -6,7 +6,8 @@ Each is a story on a stage: the real runtime on virtual time, with the worker's 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from setpoint.testing.case import Case
 from setpoint.testing.faults import KINDS, Faulty, faulty
 from setpoint.testing.sources import AnyWorker, make
 from setpoint.testing.stage import Stage
-from setpoint.testing.virtual import run
+from setpoint.testing.virtual import jump_wall, run, virtual_loop
 
 SETTLES_S: Final = 60.0
 """A worker is given so long to come to where it stays."""
@@ -28,7 +29,28 @@ CALM_S: Final = 15.0
 HEALS_S: Final = 240.0
 """After a fault it is given so long to be where it was: several times the longest pause between two tries."""
 STOPS_S: Final = 60.0
+CLOCKS: Final[Mapping[str, Callable[[Faulty], object]]] = {
+    "the wall clock is set back by a day": lambda faults: jump_wall(-86_400.0),
+    "the wall clock is set forward by a day": lambda faults: jump_wall(86_400.0),
+    "the machine is suspended for an hour": lambda faults: virtual_loop().freeze(3600.0),
+}
+"""Faults of time, which are nobody's in particular."""
 BEST_FIRST: Final = (Phase.HEALTHY, Phase.DEGRADED, Phase.STARTING, Phase.FAILED, Phase.STOPPING, Phase.STOPPED)
+
+
+def says_what_is_missing(case: Case) -> Iterator[str]:
+    """Made without a spec, as a parent may by mistake."""
+
+    async def story() -> None:
+        async with replace(case, spec=None).stage() as stage:
+            await asyncio.sleep(RUNS_S)
+            record = stage.supervisor.records[stage.path]
+            if not record.alive and not record.spec_error and not record.error:
+                raise AssertionError(f"without a spec it neither lives nor says what is wrong\n{stage.explanation()}")
+            if record.circuit.reason:
+                raise AssertionError(f"without a spec its own code raises\n{stage.explanation()}")
+
+    yield from _failed(story)
 
 
 def stops(case: Case) -> Iterator[str]:
@@ -72,14 +94,14 @@ def recovers(case: Case) -> Iterator[str]:
     if phase is None:
         yield "it never came to life, without any fault"
         return
-    for kind, put in KINDS.items():
+    for kind, put in {**KINDS, **CLOCKS}.items():
         for begins in ("before it starts", "while it runs"):
             quiet = 0.0 if begins == "before it starts" else settled
             story = partial(_through_fault, case, put, quiet, phase)
             yield from (f"{kind}, {begins}: {problem}" for problem in _failed(story))
 
 
-async def _through_fault(case: Case, put: Callable[[Faulty], Faulty], quiet: float, phase: Phase) -> None:
+async def _through_fault(case: Case, put: Callable[[Faulty], object], quiet: float, phase: Phase) -> None:
     """Run it into a fault and out again: it has to come to the best phase that it comes to without one."""
     faults = faulty(case.source)
     async with case.stage(faults) as stage:
@@ -103,8 +125,7 @@ def _well(stage: Stage, phase: Phase) -> bool:
 async def _best_phase(stage: Stage) -> Phase | None:
     """The best phase it comes through while it settles: one that comes and goes may be in any of them at the end."""
     await asyncio.sleep(SETTLES_S)
-    known = stage.worker.machine.by_name
-    phases = {known[state].phase for _, state in stage.visits}
+    phases = {stage.machine.by_name[state].phase for _, state in stage.visits}
     return next((phase for phase in BEST_FIRST if phase in phases), None)
 
 

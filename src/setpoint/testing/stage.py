@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,24 +39,13 @@ ROOT = "stage"
 MOVES_SHOWN = 30
 
 
-@dataclass(frozen=True)
-class Cast:
-    """What stands on a stage beside the worker under test.
-
-    `types` are the worker types of its children and siblings, by name (see `stand_in`), `beside` the siblings, `reads` whose facts it sees
-    as ``snapshot.peers``: siblings by their names, others by path.
-    """
-
-    types: Mapping[str, Source] = field(default_factory=dict)
-    beside: Sequence[ChildSpec] = ()
-    reads: Mapping[str, str] = field(default_factory=dict)
-
-
 class Stage:
     """One worker in a supervisor. Use it as ``async with`` inside `setpoint.testing.run`.
 
     `worker` is a class, an instance, or a function that makes one; `spec` what the user writes. `limits` are the runtime's, `seed` that of
-    its jitter. With ``must_stop=False`` leaving the stage does not expect the worker to stop.
+    its jitter. `types` are the worker types of its children and siblings, by name (see `stand_in`); `beside` its siblings; `reads` whose
+    facts it sees as ``snapshot.peers``: siblings by their names, others by path. With ``must_stop=False`` leaving the stage does not
+    expect the worker to stop.
     """
 
     def __init__(
@@ -72,22 +61,24 @@ class Stage:
         must_stop: bool = True,
     ) -> None:
         self._source = worker
-        self._cast = Cast(types or {}, beside, reads or {})
+        self._types, self._beside = dict(types or {}), beside
         self._limits, self._seed, self._must_stop = limits, seed, must_stop
-        self.type = snake_case(class_of(worker).__name__)
-        self._spec = ChildSpec("worker", self.type, spec, reads=self._paths())
+        kind = class_of(worker)
+        self.machine = kind.machine
+        own_type = snake_case(kind.__name__)
+        if own_type in self._types:  # of its children, which are not under test
+            own_type += "_under_test"
+        siblings = {each.name for each in beside}
+        paths = {name: f"{ROOT}/{path}" if path in siblings else path for name, path in (reads or {}).items()}
+        self._spec = ChildSpec("worker", own_type, spec, reads=paths)
         self._moves: list[tuple[float, Transition]] = []
         self._heard = asyncio.Event()
         self._began = 0.0
         self._supervisor: Supervisor | None = None
 
-    def _paths(self) -> dict[str, str]:
-        names = {spec.name for spec in self._cast.beside}
-        return {name: f"{ROOT}/{path}" if path in names else path for name, path in self._cast.reads.items()}
-
     async def __aenter__(self) -> Self:
         registry = Registry()
-        for name, source in {self.type: self._source, **self._cast.types}.items():
+        for name, source in {**self._types, self._spec.worker_type: self._source}.items():
             registry.add(name, lambda source=source: make(source))
         self._began = asyncio.get_running_loop().time()
         self._supervisor = Supervisor(registry, root=ROOT, limits=self._limits, wall=wall, seed=self._seed)
@@ -158,7 +149,10 @@ class Stage:
     @property
     def visits(self) -> list[tuple[float, str]]:
         """The states of its machine that it came to, in order, each with when."""
-        return [(at, move.target) for at, move in self._moves if move.target not in NOT_ALIVE]
+        moves = (
+            (at, move) for at, move in self._moves if move.source != move.target
+        )  # an operator's word moves nothing
+        return [(at, move.target) for at, move in moves if move.target not in NOT_ALIVE]
 
     @property
     def states(self) -> list[str]:
@@ -181,7 +175,7 @@ class Stage:
 
     def remove(self) -> None:
         """Ask for it no longer: it is told to stop, and removed when it has."""
-        self.supervisor.want(self._cast.beside)
+        self.supervisor.want(self._beside)
 
     def tell(self, verb: Verb, *, why: str = "the test says so", state: str = "") -> None:
         """Tell it an operator's verb: pause, resume, restart, retry, disable, enable, force."""
@@ -192,7 +186,7 @@ class Stage:
 
     def _want(self, spec: ChildSpec) -> None:
         self._spec = spec
-        self.supervisor.want([*self._cast.beside, spec])
+        self.supervisor.want([*self._beside, spec])
 
     # what is expected of it
 
@@ -245,7 +239,7 @@ class Stage:
 
     def _is(self, state: str, target: Target) -> bool:
         if isinstance(target, Phase):
-            known = class_of(self._source).machine.by_name.get(state)
+            known = self.machine.by_name.get(state)
             return known is not None and known.phase is target
         return state == str(target)
 

@@ -20,11 +20,16 @@ from setpoint.testing.sources import Source, class_of
 
 
 class Told(Observation, frozen=True):
-    """Where a stand-in was told to be."""
+    """Where a stand-in was told to be, and why; for parents that look at what others observe, with the fields of `told_observed`."""
 
-    state: str = ""
-    because: str = ""
-    observed: Any = None
+    told_state: str = ""
+    told_because: str = ""
+    told_observed: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.told_observed, name)
 
 
 Seen = Snapshot[Any, Told]
@@ -43,12 +48,12 @@ class StandIn:
     def __name__(self) -> str:
         return f"stand_in_of_{self._class.machine.name}"
 
-    def go(self, state: str, *, because: str = "") -> None:
-        """Be in this state while wanted, from the next look on. Raises `ValueError` for a state that the type does not have."""
+    def go(self, state: str, *, because: str = "", observed: Any = None) -> None:
+        """Be in this state while wanted, for this reason, and observe this. Raises `ValueError` for a state that the type does not have."""
         known = self._class.machine.by_name
         if state not in known:
             raise ValueError(f"machine {self._class.machine.name!r} has no state {state!r}; it has {', '.join(known)}")
-        self._told = Told(state, because or "the test says so")
+        self._told = Told(state, because or "the test says so", observed)
         for worker in self._made:
             worker.context.observe()
 
@@ -75,7 +80,8 @@ def stand_in(worker: Source, state: str) -> StandIn:
 def _told_class(machine: Machine) -> type[Worker[Any, Any, Any]]:
     """A worker class with the states of a machine, and arcs that only do as told."""
     states = {
-        state.name: State(state.phase, name=state.name, reason=lambda s: s.observed.because) for state in machine.states
+        state.name: State(state.phase, name=state.name, reason=lambda s: s.observed.told_because)
+        for state in machine.states
     }
     rest = next((state for state in states.values() if state.phase is Phase.STOPPED), None)
     if rest is None:
@@ -95,6 +101,6 @@ def _told_to(name: str) -> Any:
     @guard(name=f"told_to_be_{name}")
     def told(s: Seen) -> bool:
         "it was told to be there"
-        return bool(s.observed.state == name)
+        return bool(s.observed.told_state == name)
 
     return told

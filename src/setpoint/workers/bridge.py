@@ -28,10 +28,10 @@ INCONSISTENT_FOR_S = 5.0
 class BridgeSpec(BaseModel):
     """Rendered: no template is left in it. Flows are in the Benthos shape; None where there is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    target: str
-    port: int
+    target: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
     read: Mapping[str, Any] | None = None
     write: Mapping[str, Any] | None = None
     bridged_by: str = ""

@@ -24,7 +24,7 @@ LOW_DISK_PERCENT = 5.0
 class BrokerSpec(BaseModel):
     """How the broker is watched. Seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     desired_state: Literal["active", "stopped"] = "active"
     idle_window_s: float = Field(default=IDLE_WINDOW.default, ge=0)

@@ -26,7 +26,7 @@ CHANGES_OF_A_FLAKY_WAY = 4
 class ConnectionSpec(BaseModel):
     """What to reach, and how to look at it. Times in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     target: str = Field(min_length=1)
     port: int = Field(ge=1, le=65535)

@@ -20,7 +20,7 @@ HOLD = Setting("hold_s", 15.0)
 class ContainerMonitorSpec(BaseModel):
     """Limits in percent of what we may use; `hold_s` in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     desired_state: Literal["active", "stopped"] = "active"
     cpu_limit_percent: float = Field(default=85.0, gt=0, le=100)

@@ -35,7 +35,7 @@ class Failures(NamedTuple):
 class FlowSpec(BaseModel):
     """The flow in the Benthos shape, and the windows of its machine in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     config: Mapping[str, Any]
     bridged_by: str = ""
