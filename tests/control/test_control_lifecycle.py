@@ -291,3 +291,54 @@ def test_a_parent_that_is_wanted_again_while_it_stops_does_not_wait_for_its_chil
         await s.stop()
 
     run(main())
+
+
+def test_workers_at_the_top_come_change_and_go_one_by_one() -> None:
+    """`put` and `remove` leave all others as they are; another is asked about them by path, with how fresh the answer is."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("a")])
+        s.put(process("b"))
+        await reach(s, "top/b", "running")
+        fact = s.read("top/b")
+        assert (fact.observed.running, fact.freshness) == (True, "fresh")
+        assert fact.age is not None
+        s.put(process("b", desired_state="stopped"))
+        await reach(s, "top/b", "stopped")
+        world(s, "top/b").observe_fails = "blind"
+        await asyncio.sleep(15)
+        assert s.read("top/b").freshness == "stale"
+        s.remove("b")
+        await reach(s, "top/b", "gone")
+        assert s.read("top/b").freshness == "missing"  # never what the one before it had seen
+        s.put(process("b"))
+        await s.changes()
+        assert s.read("top/b").freshness in ("missing", "never")
+        with pytest.raises(KeyError):
+            s.remove("c")
+        assert state(s, "top/a") == "running"
+        await s.stop()
+
+    run(main())
+
+
+def test_a_parent_counts_its_children() -> None:
+    """Those that are stopped are neither healthy nor unhealthy."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p", children=["a", "b", "c"])])
+        for name in "abc":
+            await reach(s, f"top/p/{name}", "running")
+        s.tell("top/p/a", "disable", why="x")
+        world(s, "top/p/b").start_fails, world(s, "top/p/b").running = "no", False
+        await reach(s, "top/p/a", "stopped")
+        await reach(s, "top/p/b", "starting")
+        children = s.core.snapshot(s.records["top/p"]).children
+        assert children.counts == (3, 1, 1, 1)
+        assert not children.all_healthy
+        assert not children.all_stopped
+        await s.stop()
+
+    run(main())

@@ -10,6 +10,7 @@ from tests.control.samples import Process, Spec, World, reach, state, supervisor
 
 from setpoint.control import ChildSpec, Registry, Supervisor, UnknownWorkerType, monitor
 from setpoint.control.registry import MissingDependency
+from setpoint.machine import Phase, State
 from setpoint.testing import run, wall
 
 
@@ -105,3 +106,20 @@ def test_types_of_installed_packages_are_imported_when_they_are_needed(monkeypat
     assert type(registry.create("sample")).__name__ == "Process"
     with pytest.raises(ModuleNotFoundError):
         registry.create("broken")
+
+
+def test_a_machine_with_a_fault_is_said_when_the_first_worker_of_its_type_is_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Once a type, and it runs all the same."""
+
+    class Trapped(Process):
+        "Cannot be stopped."
+
+        stopped, running = State(Phase.STOPPED), State(Phase.HEALTHY)
+        arcs = [stopped.to(running, on="start")]
+
+    registry = Registry()
+    registry.add("trapped", Trapped)
+    assert registry.create("trapped") is not registry.create("trapped")
+    assert capsys.readouterr().out.count("the machine of a worker type has a fault") >= 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.control.samples import process, reach, supervisor, world
+from tests.control.samples import Observed, Process, Spec, process, reach, supervisor, world
 
+from setpoint.control import ChildSpec
 from setpoint.testing import run
 
 
@@ -71,6 +72,60 @@ def test_a_runtime_that_is_on_time_has_no_lag() -> None:
         assert s.core.lag.counts[0] > 60
         assert sum(s.core.lag.counts[1:]) == 0
         assert s.core.lag.total == pytest.approx(0.0, abs=1e-3)
+        await s.stop()
+
+    run(main())
+
+
+class Counting(Process):
+    "Counts its looks, and gauges how many there were."
+
+    async def collect_observed_state(self, desired: Spec) -> Observed:
+        self.context.count("looks", 1)
+        self.context.gauge("half", self.world.collections / 2)
+        return await super().collect_observed_state(desired)
+
+
+def test_a_worker_has_figures_of_its_own_and_not_without_end() -> None:
+    """Counters grow, gauges are set; a hundred of a kind is the most, and one more is an error of the worker that wants it."""
+
+    async def main() -> None:
+        s = supervisor(counting=Counting)
+        s.want([ChildSpec("p", "counting", Spec())])
+        await reach(s, "top/p", "running")
+        await asyncio.sleep(5)
+        tally = s.worker("top/p").tally
+        assert tally.counters["looks"] == world(s, "top/p").collections
+        assert tally.gauges["half"] == (tally.counters["looks"] - 1) / 2
+        context = s.records["top/p"].worker.context  # type: ignore[union-attr]
+        with pytest.raises(ValueError, match="cannot count -1"):
+            context.count("looks", -1)
+        for number in range(99):
+            context.count(f"c{number}", 1)
+        with pytest.raises(ValueError, match="at most 100 figures"):
+            context.count("one too many", 1)
+        await s.stop()
+
+    run(main())
+
+
+def test_a_decision_sees_what_the_runtime_counts() -> None:
+    """Starts, moves, time in the state, failures, actions: on the snapshot, as of the decision."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        world(s, "top/p").start_fails = "no"
+        world(s, "top/p").running = False
+        await asyncio.sleep(20)
+        figures = s.core.snapshot(s.records["top/p"]).figures
+        assert figures.starts == 1
+        assert figures.transitions == s.worker("top/p").transitions
+        assert figures.action_failures >= 3
+        assert figures.actions["start"].failed == figures.action_failures
+        assert 18 < figures.seconds_in_state < 20
+        assert figures.age <= 1.5
         await s.stop()
 
     run(main())

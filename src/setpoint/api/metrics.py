@@ -129,7 +129,7 @@ def _worker_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:
 
 
 def _tally_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:
-    from prometheus_client.metrics_core import CounterMetricFamily
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
     who = ["path", "type"]
 
@@ -143,6 +143,8 @@ def _tally_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:
     acts = counter("actions", "Actions that ended, well or not.", "action")
     failed_acts = counter("actions_failed", "Actions that failed.", "action")
     acting = counter("action_seconds", "Seconds that actions took.", "action")
+    own = counter("counter", "What the worker itself counts.", "name")
+    gauges = GaugeMetricFamily("setpoint_worker_gauge", "What the worker itself measures.", labels=[*who, "name"])
     for worker in workers:
         name, tally = [worker.path, worker.type], worker.tally
         for state, seconds in tally.seconds_in.items():
@@ -154,7 +156,11 @@ def _tally_metrics(workers: list[WorkerFigures]) -> Iterator[Metric]:
             acts.add_metric([*name, action], calls.count)
             failed_acts.add_metric([*name, action], calls.failed)
             acting.add_metric([*name, action], calls.seconds)
-    yield from (inside, looks, failed_looks, abandoned, acts, failed_acts, acting)
+        for figure, value in tally.counters.items():
+            own.add_metric([*name, figure], value)
+        for figure, value in tally.gauges.items():
+            gauges.add_metric([*name, figure], value)
+    yield from (own, gauges, inside, looks, failed_looks, abandoned, acts, failed_acts, acting)
 
 
 def _lag_metric(lag: Lag) -> Metric:

@@ -96,6 +96,8 @@ def _head(worker: dict[str, Any]) -> Iterator[Text]:
         yield Text.assemble(f"  {name:<13}", ("yes" if condition["ok"] else "no", "green" if good else "yellow"), note)
     yield Text("  observed     " + _observed(worker))
     yield Text("  counts       " + _counts(worker))
+    if own := {**worker["tally"]["counters"], **worker["tally"]["gauges"]}:
+        yield Text("  figures      " + clean(", ".join(f"{name}={value:g}" for name, value in own.items())))
     if worker["error"]:
         yield Text(f"  last error   {clean(worker['error'])}", style="red")
     if worker["acting"]:

@@ -53,6 +53,11 @@ class Family:
         self._top.specs = {spec.name: spec for spec in specs}
         self._follow(None, specs)
 
+    @property
+    def asked_for(self) -> list[ChildSpec]:
+        """What was last asked for at the top."""
+        return list(self._top.specs.values())
+
     def want(self, parent: Record, specs: Sequence[ChildSpec]) -> None:
         """Set the children of a worker. Raises `ValueError` when two have the same name, or one the path of another worker."""
         self._refuse_clashes(parent, specs)

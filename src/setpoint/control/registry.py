@@ -18,7 +18,12 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, TypeVar
 
+import structlog
+
 from setpoint.control.worker import Worker, snake_case
+from setpoint.machine import check
+
+log = structlog.get_logger(__name__)
 
 AnyWorker = Worker[Any, Any, Any]
 Factory = Callable[..., AnyWorker]
@@ -43,6 +48,7 @@ class Registry:
         self._dependencies = dependencies
         self._factories: dict[str, Factory] = {}
         self._entry_points: dict[str, EntryPoint] = {}
+        self._checked: set[str] = set()
 
     def add(self, worker_type: str, factory: Factory) -> None:
         """Register a type: a worker class, or a function that makes a worker. Raises `ValueError` when the name is empty or taken."""
@@ -66,7 +72,11 @@ class Registry:
     def create(self, worker_type: str) -> AnyWorker:
         """A new worker. Raises `UnknownWorkerType`, `MissingDependency`, or whatever the import or the constructor raises."""
         factory = self.factory(worker_type)
-        return factory(**self._asked_for(worker_type, factory))
+        worker = factory(**self._asked_for(worker_type, factory))
+        if worker_type not in self._checked:
+            self._checked.add(worker_type)
+            _warn_of_faults(worker_type, worker)
+        return worker
 
     def factory(self, worker_type: str) -> Factory:
         """What makes workers of a type. Raises `UnknownWorkerType`, or whatever the import of an entry point raises."""
@@ -97,3 +107,10 @@ class Registry:
     def __iter__(self) -> Iterator[str]:
         yield from self._factories
         yield from (name for name in self._entry_points if name not in self._factories)
+
+
+def _warn_of_faults(worker_type: str, worker: AnyWorker) -> None:
+    """Say what can be known to be wrong with the machine of a type, when the first worker of it is made."""
+    for finding in check(worker.machine):
+        if finding.severity == "error":
+            log.warning("the machine of a worker type has a fault", type=worker_type, fault=str(finding))

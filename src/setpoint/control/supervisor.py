@@ -92,6 +92,20 @@ class Supervisor:
         self.core.want(specs)
         self._kick()
 
+    def put(self, spec: ChildSpec) -> None:
+        """Have one more worker at the top of the tree, or another spec for the one of its name. Returns at once.
+
+        Raises `ValueError` when its path is that of another's child, `RuntimeError` after `stop`.
+        """
+        self.want([*(each for each in self.core.family.asked_for if each.name != spec.name), spec])
+
+    def remove(self, name: str) -> None:
+        """Have a worker of the top of the tree no longer. Returns at once. Raises `KeyError` when none of the name is asked for."""
+        kept = [each for each in self.core.family.asked_for if each.name != name]
+        if len(kept) == len(self.core.family.asked_for):
+            raise KeyError(name)
+        self.want(kept)
+
     def read(self, path: str) -> Fact:
         """What is known of the worker at a path: its state, what it observed, and how fresh that is; `missing` when there is none."""
         self._tell_time()
@@ -281,7 +295,7 @@ class Supervisor:
                 self.core.observe(path)
                 self._kick()
 
-        return Context(path, push, observe, self.read)
+        return Context(path, push, observe, self.read, record.tally.count, record.tally.gauge)
 
     def _record(self, record: Record, transition: Transition | None) -> None:
         if transition is not None:

@@ -8,8 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
+
+MOST_OF_ONES_OWN: Final = 100
+"""Counters, and gauges, that one worker may have: each is a series in the metrics."""
+
+
+def _allowed(name: str, known: Mapping[str, float]) -> str:
+    if name not in known and len(known) >= MOST_OF_ONES_OWN:
+        raise ValueError(
+            f"{name!r}: a worker has at most {MOST_OF_ONES_OWN} figures of its own of one kind; use fewer names"
+        )
+    return name
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -36,6 +48,18 @@ class Tally:
     abandoned: int = 0
     actions: dict[str, Calls] = field(default_factory=dict)  # replaced, never changed: snapshots refer to it
     seconds_in: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, float] = field(default_factory=dict)
+    gauges: dict[str, float] = field(default_factory=dict)
+
+    def count(self, name: str, by: float = 1.0) -> None:
+        """Add to a counter of the worker's own. Raises `ValueError` when `by` is negative, or there are `MOST_OF_ONES_OWN` others."""
+        if not by >= 0:
+            raise ValueError(f"counter {name!r}: cannot count {by}; counters only grow, use gauge for what goes down")
+        self.counters[_allowed(name, self.counters)] = self.counters.get(name, 0.0) + by
+
+    def gauge(self, name: str, value: float) -> None:
+        """Set a gauge of the worker's own. Raises `ValueError` when there are `MOST_OF_ONES_OWN` others."""
+        self.gauges[_allowed(name, self.gauges)] = float(value)
 
     @property
     def observations(self) -> Calls:
@@ -64,6 +88,8 @@ class Counted(msgspec.Struct, frozen=True):
     abandoned: int
     actions: dict[str, Calls]
     seconds_in: dict[str, float]
+    counters: dict[str, float]
+    gauges: dict[str, float]
 
 
 class Lag:

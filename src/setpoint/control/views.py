@@ -136,7 +136,9 @@ def tally_of(record: Record, now: float) -> Counted:
     """A copy of the worker's figures, with the time in its present state in them."""
     tally, seconds_in = record.tally, dict(record.tally.seconds_in)
     seconds_in[record.state] = seconds_in.get(record.state, 0.0) + max(0.0, now - record.position.entered_at)
-    return Counted(tally.observations, tally.abandoned, tally.actions, seconds_in)
+    return Counted(
+        tally.observations, tally.abandoned, tally.actions, seconds_in, dict(tally.counters), dict(tally.gauges)
+    )
 
 
 def _plain(value: Any) -> Any:

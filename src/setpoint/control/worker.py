@@ -52,6 +52,10 @@ class Context:
     """Ask for a collection now: something changed, look."""
     read: Callable[[str], Fact] = Fact
     """The fact of the worker at a path, with what it observed and how old that is; its state is `missing` when there is none."""
+    count: Callable[[str, float], None] = lambda name, by: None
+    """Add to a counter of one's own, ``count("messages", 3)``: shown with the worker's figures and exported to Prometheus."""
+    gauge: Callable[[str, float], None] = lambda name, value: None
+    """Set a gauge of one's own."""
 
 
 def _no_context(*_: object) -> None:
