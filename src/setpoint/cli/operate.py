@@ -37,7 +37,7 @@ def enable(path: PathArgument, reason: WhyOption = "", url: UrlOption = None) ->
 
 
 def restart(path: PathArgument, reason: WhyOption = "", url: UrlOption = None) -> None:
-    """Stop a worker, and start it again."""
+    """Stop a worker, make it anew, and start it."""
     _tell(path, "restart", reason, url)
 
 
