@@ -341,3 +341,23 @@ def test_a_parent_counts_its_children() -> None:
         await s.stop()
 
     run(main())
+
+
+def test_children_stay_with_a_parent_that_is_wanted_again_in_time() -> None:
+    """They were about to go with it; they are not made again."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p", children=["c"])])
+        await reach(s, "top/p/c", "running")
+        child = s.records["top/p/c"]
+        world(s, "top/p").takes = world(s, "top/p/c").takes = 3.0
+        s.want([])
+        await reach(s, "top/p/c", "stopping")
+        s.want([process("p", children=["c"])])
+        await reach(s, "top/p", "running", within=30)
+        await reach(s, "top/p/c", "running", within=30)
+        assert s.records["top/p/c"] is child
+        await s.stop(budget=30)
+
+    run(main())

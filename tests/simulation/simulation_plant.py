@@ -16,10 +16,11 @@ from setpoint.testing.simulation import MakeScene, Scene, Trouble, pause
 
 
 class Spec(BaseModel):
-    """What is asked of a process."""
+    """What is asked of a process: how many children, and how many levels below those."""
 
     desired_state: Literal["running", "stopped"] = "running"
     children: int = 0
+    levels: int = 0
 
 
 class Observed(Observation, frozen=True):
@@ -97,6 +98,25 @@ class Process(Worker[Spec, Spec, Observed]):
             self.world.running.discard(self.context.path)
 
 
+class Moody(Process):
+    "Asks to be made anew when it does not start; its children come one after the other, down to the last level."
+
+    gave_up = State(Phase.DEGRADED, signal="restart", reason="does not start")
+
+    arcs = [
+        *Process.arcs,
+        Process.starting.to(gave_up, on="gave_up", after=12.0),
+        gave_up.to(Process.running, on="start_done", when=alive),
+        gave_up.to(Process.stopping, on="stop", when=~wanted),
+    ]
+
+    def children(self, desired: Spec, state: str) -> list[ChildSpec]:
+        if not desired.levels:
+            return []
+        first = ChildSpec("first", "moody", Spec(levels=desired.levels - 1))
+        return [first, ChildSpec("second", "moody", Spec(), after=("first",), enabled=state != "stopped")]
+
+
 class Gate(Process):
     "A process that others read and need."
 
@@ -105,18 +125,19 @@ class Gate(Process):
 
 def plant(
     processes: int = 3,
+    moody: int = 0,
     *,
     world: Callable[[], World] = World,
     types: dict[str, Callable[[World], Process]] | None = None,
 ) -> MakeScene:
-    """So many processes with a child each, behind a gate."""
+    """So many processes with a child each, and so many moody ones with two levels below, one after the other, behind a gate."""
 
     def make_scene(rng: random.Random) -> Scene:
         made = world()
 
         def registry() -> Registry:
             known = Registry()
-            for name, make in {"process": Process, "gate": Gate, **(types or {})}.items():
+            for name, make in {"process": Process, "gate": Gate, "moody": Moody, **(types or {})}.items():
                 known.add(name, lambda make=make: make(made))
             return known
 
@@ -132,7 +153,12 @@ def plant(
         for number in range(processes):
             reads, needs = {"gate": "agent/gate"}, ("agent/gate",)
             wishes.append(ChildSpec(f"line-{number}", "process", Spec(children=1), reads=reads, needs=needs))
+        for number in range(moody):
+            after = (f"moody-{number - 1}",) if number else ()
+            wishes.append(ChildSpec(f"moody-{number}", "moody", Spec(levels=2), needs=("agent/gate",), after=after))
         every_path = [f"agent/{spec.name}" for spec in wishes]
-        return Scene(registry, wishes, troubles={"blackout": Trouble(["mains"], blackout, lambda target: every_path)})
+        return Scene(
+            registry, wishes, troubles={"blackout": Trouble(["mains"], blackout, lambda target: every_path)}, waits=12.0
+        )
 
     return make_scene

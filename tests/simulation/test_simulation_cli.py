@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 from pathlib import Path
@@ -11,6 +12,8 @@ from tests.simulation.simulation_cli import config, ran, written
 from tests.simulation.simulation_plant import World, plant
 
 from setpoint.cli.trouble import Trouble
+from setpoint.control import Monitor
+from setpoint.workers.catalogue import WORKERS
 
 broken = plant(1, world=lambda: World(obeys_stop=False))
 """A scene whose workers never stop, for `setpoint simulate MODULE:FUNCTION`."""
@@ -99,3 +102,47 @@ def test_a_config_with_an_error_is_not_simulated(tmp_path: Path) -> None:
     missing = ran("simulate", str(tmp_path / "nowhere.yaml"))
     assert isinstance(missing.exception, Trouble)
     assert "cannot be read" in missing.exception.error
+
+
+class Prober(Monitor):
+    "Looks at a real socket."
+
+    def __init__(self) -> None:
+        super().__init__(self.look, interval=1.0, timeout=2.0)
+
+    async def look(self, spec: object) -> bool:
+        await asyncio.open_connection("127.0.0.1", 1)
+        return True
+
+
+class Stander(Prober):
+    "Stands in for it."
+
+    async def look(self, spec: object) -> bool:
+        return True
+
+
+WITH_A_PRESS = """
+agent:
+  location:
+    0: acme
+workers:
+  - name: press
+    type: press
+    spec: {}
+"""
+
+
+def test_a_worker_of_your_own_that_does_real_io_needs_a_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one the command says so; with one the config runs."""
+    monkeypatch.setattr("setpoint.agent.checking.worker_types", lambda: ["press"])
+    monkeypatch.setattr("setpoint.agent.rehearsal.scene.WORKERS", {**WORKERS, "press": Prober})
+    file = written(tmp_path, WITH_A_PRESS)
+    without = ran("simulate", file, "--hours", "0.01")
+    assert isinstance(without.exception, Trouble)
+    assert "stand-in" in without.exception.error
+    given = ("--stand-in", "press=tests.simulation.test_simulation_cli:Stander")
+    assert ran("simulate", file, "--hours", "0.01", *given).exit_code == 0
+    assert ran("plan", file, *given).exit_code == 0

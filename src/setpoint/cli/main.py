@@ -21,8 +21,10 @@ from setpoint.cli.explain import explain, history
 from setpoint.cli.machines import draw, machines
 from setpoint.cli.new import new
 from setpoint.cli.operate import disable, enable, force, pause, restart, resume, retry
+from setpoint.cli.plan import plan
 from setpoint.cli.replay import replay
 from setpoint.cli.scenario import scenario
+from setpoint.cli.simulate import simulate
 from setpoint.cli.status import status
 from setpoint.cli.topics import topics
 from setpoint.cli.trouble import FAILED, Trouble
@@ -37,7 +39,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (up, demo, status, explain, history, topics, check, machines, draw, replay, scenario, new):
+for command in (
+    up,
+    demo,
+    status,
+    explain,
+    history,
+    topics,
+    check,
+    machines,
+    draw,
+    plan,
+    simulate,
+    replay,
+    scenario,
+    new,
+):
     app.command()(command)
 for verb in (pause, resume, disable, enable, restart, retry, force):
     app.command()(verb)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from setpoint.cli.connect import JsonOption
-from setpoint.cli.output import MARKS, STYLES, clean, console, duration, print_json
+from setpoint.cli.output import MARKS, STYLES, clean, console, duration, is_terminal, print_json
 from setpoint.cli.simulate import StandInOption, stand_ins_of, tree_in
 from setpoint.cli.trouble import FAILED, Trouble
 
@@ -93,12 +93,12 @@ def _print_moves(planning: Planning) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=is_terminal())
     table.add_column("after", justify="right", no_wrap=True)
-    table.add_column("worker", overflow="fold")
-    table.add_column("move", overflow="fold")
+    table.add_column("worker", overflow="fold", ratio=4)
+    table.add_column("move", overflow="fold", ratio=4)
     table.add_column("took before", no_wrap=True)
-    table.add_column("why", overflow="ellipsis", no_wrap=True, style="dim")
+    table.add_column("why", overflow="ellipsis", no_wrap=True, style="dim", ratio=2)
     for move in planning.moves:
         if move.event in HALF_STEPS:
             continue

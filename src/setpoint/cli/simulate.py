@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from setpoint.cli.connect import JsonOption
-from setpoint.cli.output import clean, console, duration, print_json
+from setpoint.cli.output import clean, console, duration, is_terminal, print_json
 from setpoint.cli.trouble import FAILED, USAGE, Trouble
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from setpoint.testing.simulation import Fault, MakeScene, Outcome, Violation
 
 SHORT_TIMELINE = 40
@@ -257,19 +259,22 @@ def _report(outcome: Outcome, violation: Violation | None, target: str, *, whole
     from rich.text import Text
 
     out = console()
-    lines = list(_timeline(outcome))
-    if whole or len(lines) <= SHORT_TIMELINE:
-        for line in lines:
+    run = outcome.simulation
+    between = list(_timeline(outcome, run.comes_up_in, run.told_to_stop_at))
+    if whole or len(between) <= SHORT_TIMELINE:
+        for line in _timeline(outcome, 0.0, float("inf")) if whole else between:
             out.print(line)
     else:
         _summary(outcome)
-        out.print(Text(f"{len(lines)} moves and faults; see them all with --timeline", style="dim"))
+        out.print(
+            Text(f"{len(outcome.moves) + len(outcome.told)} moves and faults; see them with --timeline", style="dim")
+        )
     if violation is None:
         length, faults = duration(outcome.seconds), len(outcome.faults)
         out.print(
             Text.assemble(
                 ("No law broken", "bold green"),
-                f" in {length} with {faults} faults, {outcome.ticks:,} observations and {len(outcome.moves):,} moves "
+                f" in {length} with {faults} fault{'s' * (faults != 1)}, {outcome.ticks:,} observations and {len(outcome.moves):,} moves "
                 f"(seed {outcome.seed}).",
             )
         )
@@ -291,8 +296,8 @@ def _command(violation: Violation, target: str) -> str:
     )
 
 
-def _timeline(outcome: Outcome) -> Any:
-    """Moves and what befell the run, in the order in which they happened."""
+def _timeline(outcome: Outcome, begin: float, end: float) -> Iterator[Text]:
+    """Moves and what befell the run between two moments, in the order in which they happened."""
     from rich.text import Text
 
     from setpoint.cli.output import STYLES
@@ -300,6 +305,8 @@ def _timeline(outcome: Outcome) -> Any:
     told = [(at, 0, index, text) for index, (at, text) in enumerate(outcome.told)]
     moved = [(move.at, 1, index, "") for index, move in enumerate(outcome.moves)]
     for at, is_move, index, text in sorted([*told, *moved]):
+        if not begin <= at < end:
+            continue
         if not is_move:
             yield Text.assemble((f"{clock_text(at)}  ", "dim"), (f"! {clean(text)}", "magenta"))
             continue
@@ -323,11 +330,11 @@ def _summary(outcome: Outcome) -> None:
 
     from setpoint.agent.rehearsal import summarised
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("worker", overflow="fold")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=is_terminal())
+    table.add_column("worker", overflow="fold", min_width=24, ratio=3)
     for name in ("moves", "well", "longest not"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("then", overflow="ellipsis", no_wrap=True, style="dim")
+    table.add_column("then", overflow="ellipsis", no_wrap=True, style="dim", ratio=4)
     for lived in summarised(outcome.moves, until=outcome.seconds):
         table.add_row(
             clean(lived.path), str(lived.moves), f"{lived.well:.1%}", f"{lived.longest:.0f} s", clean(lived.worst)

@@ -131,6 +131,7 @@ class Family:
         if spec.variables != before.variables:
             self._variables_changed(record)
         self._watch(record, watched, record.watched())
+        record.children_due = record.children_due or record.removing  # they were about to go with it
         record.peers, record.removing = None, False
         self._agenda.mark(record)
 

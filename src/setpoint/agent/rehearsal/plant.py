@@ -17,7 +17,7 @@ import msgspec
 
 from setpoint.flows import FlowEngine, FlowStatus
 from setpoint.namespace import BrokerError, BrokerStats
-from setpoint.services import HostFigures
+from setpoint.services import Contacts, HostFigures, Resolver
 from setpoint.workers.connection import Connection, ConnectionObserved, ConnectionSpec
 
 Address = tuple[str, int]
@@ -177,7 +177,7 @@ class RehearsedConnection(Connection):
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
-        super().__init__(None, None)  # type: ignore[arg-type]  # nothing is probed
+        super().__init__(Contacts(), Resolver())  # neither is ever asked
 
     async def collect_observed_state(self, desired: ConnectionSpec) -> ConnectionObserved:
         if desired.desired_state == "stopped":

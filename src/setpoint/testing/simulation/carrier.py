@@ -103,7 +103,7 @@ class Carrier:
         path, token, worker, name, desired = effect
         watch, record = self._neighbours.watch(path), self.core.family.table.get(path)
         if record is not None and record.worker is worker:  # else it has been replaced since: about to be abandoned
-            self._laws.acts(watch, record, name)
+            self._laws.acts(watch, record, name, desired)
         watch.in_flight[name] = token
         started = self._clock.now
 

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from setpoint.control import LIFECYCLE, ChildSpec, Limits
+from setpoint.control.intent import wants_stop
 from setpoint.control.record import Record
 from setpoint.control.views import reason_text
 from setpoint.machine import Phase
@@ -151,14 +152,15 @@ class Laws:
     def looks_late(self, watch: Watch) -> None:
         self.breach("looked-at", watch, f"was due to be measured by {watch.due_by:.2f} s")
 
-    def acts(self, watch: Watch, record: Record, name: str) -> None:
-        """An action is about to start."""
+    def acts(self, watch: Watch, record: Record, name: str, desired: object) -> None:
+        """An action is about to start, decided on for this desired state."""
         if name in watch.in_flight:
             self.breach("one-action", watch, f"{name} starts while {name} is in flight")
         if watch.good <= watch.acted:
             self.breach("fresh-news", watch, f"{name} starts on an observation from before the last action ended")
         age = self._now() - watch.good_at
-        if record.wanted and age > self.fresh_for(record) + 1e-6:
+        stops = wants_stop(desired) or not record.wanted  # to stop what nobody sees is allowed
+        if age > self.fresh_for(record) + 1e-6 and not stops:
             self.breach("fresh-news", watch, f"{name} starts on an observation {age:.1f} s old")
 
     def fresh_for(self, record: Record) -> float:
@@ -175,7 +177,9 @@ class Laws:
             self._removes(watch, record, wanted)
         if transition.source in LIFE or transition.target in LIFE or record.worker is None:
             return
-        if transition.event != "forced" and not _has_arc(record, transition):
+        if transition.event == "forced":
+            watch.wanted_at = now  # the way to its target begins anew
+        elif not _has_arc(record, transition):
             self.breach("along-an-arc", watch, f"{transition.source} → {transition.target} is no arc of its machine")
         phase = record.worker.machine.by_name[transition.target].phase
         if phase is Phase.STOPPED and not record.wanted:

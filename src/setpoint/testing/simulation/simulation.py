@@ -24,7 +24,7 @@ from setpoint.testing.simulation.calls import Clock, Handle
 from setpoint.testing.simulation.carrier import Carrier
 from setpoint.testing.simulation.faults import Fault, draw
 from setpoint.testing.simulation.kinds import KINDS
-from setpoint.testing.simulation.laws import Around, Laws, Move
+from setpoint.testing.simulation.laws import NEVER_DUE, Around, Laws, Move
 from setpoint.testing.simulation.neighbours import Neighbours
 from setpoint.testing.simulation.scene import Heal, MakeScene
 
@@ -68,6 +68,7 @@ class Simulation:
         self.told: list[tuple[float, str]] = []  # what befell the run, for people
         self.faults: tuple[Fault, ...] = tuple(faults or ())
         self.comes_up_in = 0.0
+        self.told_to_stop_at = NEVER_DUE
         self.store = store or MemoryStore(wall=self.clock.wall)
         self.laws = Laws(self.limits, now=self.clock.time, stops_in=scene.stops_in)
         self.neighbours = Neighbours(scene.root, (spec.name for spec in scene.want), self.clock.time)
@@ -189,6 +190,7 @@ class Simulation:
         while not all(map(_settled, self.core.family.table.values())) and self.clock.now < COMES_UP_WITHIN_S:
             self.advance(self.clock.now + 1.0)
         self.comes_up_in = self.clock.now
+        self.told.append((self.clock.now, "everything is up"))
         self.advance(self.clock.now + 2 * SWEEP_S)
         self.laws.height = self.core.family.height()
         self.laws.bound = self._bound()
@@ -239,6 +241,8 @@ class Simulation:
         budget = self.limits.shutdown_per_level * max(1, self.core.family.height())
         for family in self.neighbours.all():
             family.calm = self.clock.now
+        self.told_to_stop_at = self.clock.now
+        self.told.append((self.clock.now, "the agent is told to stop"))
         self.carrier.tell_time()
         self.core.shut_down()
         self.advance(self.clock.now + budget / 2)
@@ -263,9 +267,11 @@ class Simulation:
             while True:
                 now, at = clock.now, heap[0][0]
                 due = self.core.agenda.next_due
-                inside = due is not None and due < at
+                if due is None:
+                    due = NEVER_DUE
+                inside = due < at
                 if inside:
-                    at = due  # type: ignore[assignment]  # `inside` says that there is one
+                    at = due
                 if at > now:
                     if at > until:
                         break
