@@ -243,6 +243,17 @@ def test_a_place_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     assert note_running(RunningAgent("u", 1, "c"), {"XDG_STATE_HOME": str(tmp_path / "file")}) is None
 
 
+def test_an_agent_says_where_its_data_is(tmp_path: Path) -> None:
+    """The data directory is noted; the file of an earlier version, which has none, is still understood."""
+    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    agent = RunningAgent("http://127.0.0.1:9999", os.getpid(), "/x", "/var/lib/plant")
+    file = note_running(agent, env)
+    assert running_agent(env) == agent
+    assert file is not None
+    file.write_text(f'{{"url": "http://127.0.0.1:9999", "pid": {os.getpid()}, "config": "/x"}}')
+    assert running_agent(env) == agent._replace(data="")
+
+
 # the demo's plant
 
 

@@ -219,7 +219,11 @@ def test_the_running_agents_recording_is_the_default(
     assert "no agent of yours is running" in ran.err
     (tmp_path / "plant" / ".setpoint").mkdir(parents=True)
     recording.rename(tmp_path / "plant" / ".setpoint" / "flight")
-    note_running(RunningAgent("http://x", os.getpid(), str(tmp_path / "plant" / "config.yaml")), os.environ)
+    config = str(tmp_path / "plant" / "config.yaml")
+    note_running(RunningAgent("http://x", os.getpid(), config), os.environ)
+    assert run_cli(capsys, "replay").code == 0
+    (tmp_path / "plant" / ".setpoint").rename(tmp_path / "elsewhere")
+    note_running(RunningAgent("http://x", os.getpid(), config, str(tmp_path / "elsewhere")), os.environ)
     assert run_cli(capsys, "replay").code == 0
 
 

@@ -4,16 +4,19 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from setpoint.store.schema import APPLICATION_ID
 
 pytestmark = pytest.mark.real
 
@@ -246,6 +249,31 @@ def test_the_port_of_the_config_is_used(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         (tmp_path / "config.yaml").write_text(CONFIG.replace("agent:\n", f"agent:\n  metricsPort: {port}\n"))
         assert f"port {port} on" in refused(tmp_path, str(tmp_path / "config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("CREATE TABLE x (y)", "is a database of another program"),
+        (
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99",
+            "was written by Setpoint of a newer version",
+        ),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_sentence_with_the_way_out(tmp_path: Path, made: str, said: str) -> None:
+    """Another program's file, or one of a newer version: neither is touched."""
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    data = tmp_path / "data"
+    data.mkdir()
+    with closing(sqlite3.connect(data / "store.sqlite")) as connection:
+        connection.executescript(made)
+    content = (data / "store.sqlite").read_bytes()
+    told = refused(tmp_path, str(file), "--port", "0", "--data", str(data))
+    assert said in told
+    assert "another data directory" in told.partition("→")[2]
+    assert (data / "store.sqlite").read_bytes() == content
 
 
 def test_what_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ class Spec(BaseModel):
     colour: Colour = Colour.RED
 
 
+class Unspeakable:
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+    __repr__ = __str__
+
+
 def move(number: int, path: str = PATH, *, reason: str = "because", type: str = "") -> Transition:
     """A transition that can be told from others."""
     return Transition(path, 1000.0 + number, f"e{number}", f"s{number}", f"s{number + 1}", reason, type)
@@ -346,6 +353,42 @@ class StoreConformance:
             assert "amqp://bob:" in repr(store.load())
             assert store.flush()
         store.close()
+
+    def test_what_is_told_to_be_secret_is_left_out_wherever_it_stands(self, tmp_path: Path) -> None:
+        """As when a variable was rendered into a field of any name; the same value with more to leave out is another document."""
+        store = self.store(tmp_path)
+        desired = {"dsn": "joe/hunter2@db", "port": 1883, "hunter2": ["x hunter2"], "body": b"hunter2", "pin": 7411}
+        store.put(PATH, "desired", desired, at=1.0, secrets=frozenset({"hunter2"}))
+        assert store.flush()
+        first = value_of(store, kind="desired")
+        assert "hunter2" not in repr(first)
+        assert (first["dsn"], first["port"], first["pin"]) == ("joe/[redacted]@db", 1883, 7411)
+        store.put(PATH, "desired", desired, at=2.0, secrets=frozenset({"hunter2", "7411"}))
+        second = store.refresh(PATH)["desired"]
+        assert second.value["pin"] == "[redacted]"
+        store.update(PATH, "desired", desired, version=second.version, secrets=frozenset({"hunter2"}))
+        assert "hunter2" not in repr(store.load())
+        store.close()
+
+    @pytest.mark.parametrize("odd", [None, 10**400, float("nan"), Colour.RED, Spec, b"\xff", "\udcff", Unspeakable()])
+    def test_a_transition_with_fields_that_are_no_texts_harms_nobody(self, tmp_path: Path, odd: Any) -> None:
+        """What a worker's code says may be anything; it is kept as text, and what comes before and after it too; what is no time, as 0."""
+        store = self.store(tmp_path)
+        store.append(move(1))
+        store.append(Transition(PATH, odd, odd, odd, odd, odd, odd))
+        store.append(Transition(odd, odd, "e", "s", "t", "because"))
+        store.append(move(3))
+        store.put(odd, "observed", {"n": 1}, at=odd)
+        assert (store.flush(), store.trouble()) == (True, "")
+        rows = store.history(PATH)
+        assert [row.event for row in rows][::2] == ["e1", "e3"]
+        assert all(type(text) is str for text in (rows[1].event, rows[1].source, rows[1].reason, rows[1].type))
+        assert (rows[1].at, len(store.history(odd))) == (0.0, 1)
+        assert store.refresh(odd)["observed"].value == {"n": 1}
+        store.close()
+        other = self.another(tmp_path, store)
+        assert list(other.history(PATH)) == list(rows)
+        other.close()
 
     def test_closing_twice_and_using_it_afterwards_harms_nobody(self, tmp_path: Path) -> None:
         """A late word from a task that did not listen is lost, and that is all."""

@@ -38,6 +38,17 @@ def alive(s: Seen) -> Verdict:
     return Verdict(s.observed.running, "it runs" if s.observed.running else "it does not run")
 
 
+looks: list[float] = []
+"""One for each time that `looked_at` was asked; cleared by the test that counts them."""
+
+
+@guard
+def looked_at(s: Snapshot[Any, Any]) -> bool:
+    "counts how often it is asked"
+    looks.append(0.0)
+    return False
+
+
 @dataclass
 class World:
     """What is outside one worker: the process, and how it misbehaves. `log` keeps what was called, with the loop's time."""

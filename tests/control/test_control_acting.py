@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
-from tests.control.samples import Process, now, process, reach, state, supervisor, world
+from tests.control.samples import Process, Spec, now, process, reach, state, supervisor, world
 
-from setpoint.control import Limits
+from setpoint.control import ChildSpec, Limits
 from setpoint.testing import run
 
 
@@ -22,7 +22,7 @@ def test_the_next_action_waits_for_an_observation_that_started_after_the_last_on
 
     async def main() -> None:
         s = supervisor(slow=Slow)
-        s.want([process("p").__class__("p", "slow", process("p").spec)])
+        s.want([ChildSpec("p", "slow", Spec())])
         await reach(s, "top/p", "running")
         assert len(world(s, "top/p").calls("start")) == 1
         await s.stop(budget=10)
@@ -46,6 +46,26 @@ def test_a_failing_action_is_tried_again_ever_more_slowly_and_says_why() -> None
         assert "start failed: OSError: no such file" in s.worker("top/p").reason
         world(s, "top/p").start_fails = ""
         await reach(s, "top/p", "running", within=70)
+        await s.stop()
+
+    run(main())
+
+
+def test_a_corrected_spec_is_tried_at_once() -> None:
+    """It does not wait as long as the failures of the one before it would have it wait."""
+
+    class Broken(Process):
+        async def start(self, desired: Spec) -> None:
+            if desired.version == 1:
+                raise OSError("bad address")
+            await super().start(desired)
+
+    async def main() -> None:
+        s = supervisor(broken=Broken)
+        s.want([ChildSpec("p", "broken", Spec())])
+        await asyncio.sleep(400)
+        s.want([ChildSpec("p", "broken", Spec(version=2))])
+        await reach(s, "top/p", "running", within=3)
         await s.stop()
 
     run(main())

@@ -51,24 +51,6 @@ def test_a_worker_whose_own_code_keeps_raising_is_put_behind_an_open_circuit_and
     run(main())
 
 
-def test_an_unknown_worker_type_is_a_row_with_a_reason_and_its_siblings_live() -> None:
-    """One bad child spec leaves the others running, and names what was probably meant."""
-
-    async def main() -> None:
-        s = supervisor()
-        s.want([process("a"), ChildSpec("b", "proces", Spec()), process("c")])
-        await reach(s, "top/c", "running", within=1)
-        bad = s.worker("top/b")
-        assert bad.state == "to_be_created"
-        assert bad.phase == "failed"
-        assert "there is no worker type 'proces'; did you mean 'process'?" in bad.reason
-        s.core.registry.add("proces", Process)
-        await reach(s, "top/b", "running", within=61)
-        await s.stop()
-
-    run(main())
-
-
 def test_a_constructor_that_raises_is_tried_again_for_ever() -> None:
     """A worker that cannot be made yet comes to life when it can."""
     attempts: list[int] = []
@@ -90,49 +72,28 @@ def test_a_constructor_that_raises_is_tried_again_for_ever() -> None:
     run(main())
 
 
-def test_a_spec_that_cannot_be_derived_is_shown_and_the_last_good_one_stays_in_force() -> None:
-    """A bad edit stops nothing, and can still be stopped."""
+def test_a_worker_is_not_measured_before_it_has_a_desired_state() -> None:
+    """Also where it asks for that itself."""
+    asked_for: list[object] = []
 
-    class Picky(Process):
+    class Early(Process):
         def derive_desired_state(self, spec: Spec) -> Spec:
-            if spec.version == 13:
-                raise ValueError("version 13 does not exist")
-            return spec
+            raise ValueError("bad")
+
+        async def collect_observed_state(self, desired: Spec) -> Observed:
+            asked_for.append(desired)
+            return await super().collect_observed_state(desired)
 
     async def main() -> None:
-        s = supervisor(picky=Picky)
-        s.want([ChildSpec("p", "picky", Spec())])
-        await reach(s, "top/p", "running")
-        s.want([ChildSpec("p", "picky", Spec(version=13))])
-        await s.changes()
-        view = s.worker("top/p")
-        assert view.state == "running"
-        assert view.stalled.reason == "config error: ValueError: version 13 does not exist"
-        assert (view.generation, view.seen_generation) == (2, 1)
-        s.want([])
-        await reach(s, "top/p", "gone")
-
-    run(main())
-
-
-def test_a_target_that_cannot_be_observed_for_an_hour_is_kept_and_recovers() -> None:
-    """A failed observation is an observation: its error shows beside the last good value, which ages; nothing is removed for it."""
-
-    async def main() -> None:
-        s = supervisor()
-        s.want([process("p")])
-        await reach(s, "top/p", "running")
-        world(s, "top/p").observe_fails = "connection reset"
-        await asyncio.sleep(3600)
-        view = s.worker("top/p")
-        assert view.state == "running"
-        assert view.error == "OSError: connection reset"
-        assert view.age is not None
-        assert view.age > 3590
-        assert view.stalled.reason == "stale: OSError: connection reset"
-        world(s, "top/p").observe_fails = ""
-        await asyncio.sleep(1.5)
-        assert s.worker("top/p").ready.ok
+        s = supervisor(early=Early)
+        s.want([ChildSpec("p", "early", Spec())])
+        await asyncio.sleep(1)
+        worker = s.records["top/p"].worker
+        assert worker is not None
+        worker.context.observe()
+        await asyncio.sleep(30)
+        assert s.worker("top/p").reason == "config error: ValueError: bad"
+        assert asked_for == []
         await s.stop()
 
     run(main())
@@ -152,42 +113,6 @@ def test_a_stale_worker_acts_no_more_until_there_is_fresh_news() -> None:
         world(s, "top/p").observe_fails = ""
         await reach(s, "top/p", "starting", within=2)
         await reach(s, "top/p", "running", within=2)
-        await s.stop()
-
-    run(main())
-
-
-def test_a_collector_that_ignores_cancellation_is_replaced_and_delays_nobody() -> None:
-    """A hung observation is abandoned; after three the circuit shows it, and the first answer closes it."""
-    patience = asyncio.Event
-
-    class Hangs(Process):
-        hangs = True
-        release: asyncio.Event
-
-        async def collect_observed_state(self, desired: Spec) -> Observed:
-            while self.hangs:
-                try:
-                    await self.release.wait()
-                except asyncio.CancelledError:
-                    continue
-            return await super().collect_observed_state(desired)
-
-    async def main() -> None:
-        Hangs.release = patience()
-        s = supervisor(hangs=Hangs)
-        s.want([ChildSpec("bad", "hangs", Spec()), process("good")])
-        await reach(s, "top/good", "running", within=1)
-        before = world(s, "top/good").collections
-        await asyncio.sleep(30)
-        assert world(s, "top/good").collections >= before + 29
-        bad = s.worker("top/bad")
-        assert bad.stalled.reason.startswith("circuit open:")
-        assert "no answer within 2.2 s" in bad.reason
-        Hangs.hangs = False
-        Hangs.release.set()
-        await reach(s, "top/bad", "running", within=61)
-        assert not s.worker("top/bad").stalled.ok
         await s.stop()
 
     run(main())

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.control.samples import Process, Seen, Spec, now, reach, supervisor, world
+from tests.control.samples import Process, Spec, looked_at, looks, now, reach, supervisor, world
 
 from setpoint.control import ChildSpec, Observation, Worker, wanted
-from setpoint.machine import Phase, State, guard, held
+from setpoint.machine import Phase, State, held
 from setpoint.testing import run
-
-looks: list[float] = []
-
-
-@guard
-def looked_at(s: Seen) -> bool:
-    "counts how often it is asked"
-    looks.append(0.0)
-    return False
 
 
 class Counted(Process):

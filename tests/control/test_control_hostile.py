@@ -130,7 +130,7 @@ def test_a_name_that_would_be_the_path_of_anothers_child_is_refused() -> None:
 
 
 def test_a_push_of_a_worker_that_is_gone_does_not_reach_its_successor() -> None:
-    """A context is good for one worker, not for a name."""
+    """A context is good for one worker, not for a name: not for one of another type, nor for the same one made anew."""
 
     class Other(Process):
         async def collect_observed_state(self, desired: Spec) -> Observed:
@@ -140,11 +140,16 @@ def test_a_push_of_a_worker_that_is_gone_does_not_reach_its_successor() -> None:
         s = supervisor(other=Other)
         s.want([process("p")])
         await reach(s, "top/p", "running")
-        old = s.records["top/p"].worker
-        assert old is not None
+        first = s.records["top/p"].worker
+        assert first is not None
+        s.tell("top/p", "restart", why="x")
+        await s.until(lambda s: s.records["top/p"].worker not in (None, first), 10)
+        await reach(s, "top/p", "running")
+        first.context.push(Observed(running=False, version=99))
+        assert s.worker("top/p").observed == {"running": True, "version": 0}
         s.want([ChildSpec("p", "other", Spec())])
         await s.until(lambda s: s.records["top/p"].type == "other" if "top/p" in s.records else False, 10)
-        old.context.push(Observed(running=True))
+        first.context.push(Observed(running=True))
         await asyncio.sleep(1)
         assert state(s, "top/p") == "creating"
         await s.stop()
@@ -267,40 +272,6 @@ def test_a_parent_that_sees_observations_decides_when_its_childs_changes() -> No
     run(main())
 
 
-def test_time_that_is_waited_for_again_and_again_leaves_nothing_behind() -> None:
-    """A guard that blinks under a long `held` does not pile up timers."""
-    from setpoint.machine import held
-
-    class Blinks(Process):
-        resting = State(Phase.STOPPED)
-        done = State(Phase.HEALTHY)
-        stopped = resting
-        starting = running = stopping = None  # type: ignore[assignment]
-        arcs = [resting.to(done, on="done", when=held(_hot, 86_400))]
-
-        def initial_state(self) -> str:
-            return "resting"
-
-        async def collect_observed_state(self, desired: Spec) -> Observed:
-            self.world.collections += 1
-            return Observed(running=self.world.collections % 2 == 0)
-
-    async def main() -> None:
-        s = supervisor(bad=Blinks)
-        s.want([ChildSpec("p", "bad", Spec())])
-        await asyncio.sleep(3600)
-        assert len(s.core.agenda._timers) < 50
-        await s.stop()
-
-    run(main())
-
-
-@guard
-def _hot(s: Seen) -> bool:
-    "it is hot"
-    return s.observed.running
-
-
 def test_a_long_chain_of_needs_is_shut_down_in_order() -> None:
     """However long."""
 
@@ -360,5 +331,49 @@ def test_a_collector_that_answers_again_is_asked_at_its_pace_again() -> None:
         outside.observe_fails = ""
         await reach(s, "top/p", "running", within=3)
         await s.stop()
+
+    run(main())
+
+
+def test_a_pace_that_was_wrong_once_does_not_end_observing() -> None:
+    """A worker that sets its own interval to nothing is told so, and observed at the usual pace until it has mended it."""
+
+    class Adaptive(Process):
+        async def collect_observed_state(self, desired: Spec) -> Observed:
+            seen = await super().collect_observed_state(desired)
+            self.interval = 0 if 3 <= self.world.collections < 6 else 1.0
+            return seen
+
+    async def main() -> None:
+        s = supervisor(adaptive=Adaptive)
+        s.want([ChildSpec("p", "adaptive", Spec())])
+        assert await s.until(lambda s: "interval 0 and timeout" in s.worker("top/p").error, 10)
+        await asyncio.sleep(30)
+        assert s.worker("top/p").error == ""
+        assert world(s, "top/p").collections > 25
+        await s.stop()
+
+    run(main())
+
+
+def test_wishes_may_be_changed_from_a_listener() -> None:
+    """It is called in the midst of a change; the tree follows what was said last."""
+
+    async def main() -> None:
+        s = supervisor()
+        told = 0
+
+        def change_the_wishes(*_: object) -> None:
+            nonlocal told
+            told += 1
+            if told < 200:
+                s.want([process(f"p{n}") for n in range(told % 5)])
+
+        s.listen(change_the_wishes)
+        s.want([process("p0")])
+        await asyncio.sleep(120)
+        assert told >= 200
+        assert {path: state(s, path) for path in s.records} == {f"top/p{n}": "running" for n in range(199 % 5)}
+        assert await s.stop() == []
 
     run(main())

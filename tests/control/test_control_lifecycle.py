@@ -101,20 +101,25 @@ def test_a_worker_that_is_no_longer_named_stops_and_goes() -> None:
     run(main())
 
 
-def test_a_worker_named_again_while_it_stops_finishes_the_stop_and_comes_back() -> None:
-    """Remove and re-add in a hurry: no worker is lost and none is doubled."""
+def test_a_worker_that_has_failed_for_good_can_be_removed() -> None:
+    """It has no way to stop, and does not need one."""
+
+    class Final(Process):
+        "Fails for good."
+
+        off = State(Phase.STOPPED)
+        dead = State(Phase.FAILED, final=True)
+        stopped = starting = running = stopping = None  # type: ignore[assignment]
+        arcs = [off.to(dead, on="die", when=wanted)]
 
     async def main() -> None:
-        s = supervisor()
-        s.want([process("p")])
-        await reach(s, "top/p", "running")
-        world(s, "top/p").takes = 3.0
-        s.want([])
-        await reach(s, "top/p", "stopping")
-        s.want([process("p")])
-        await reach(s, "top/p", "running", within=20)
-        assert [w.path for w in s.workers()] == ["top/p"]
-        await s.stop(budget=10)
+        s = supervisor(final=Final)
+        s.want([ChildSpec("p", "final", Spec()), ChildSpec("q", "final", Spec())])
+        await reach(s, "top/p", "dead")
+        await reach(s, "top/q", "dead")
+        s.want([ChildSpec("q", "final", Spec())])
+        await reach(s, "top/p", "gone", within=1)
+        assert await s.stop() == []
 
     run(main())
 
@@ -165,42 +170,6 @@ def test_children_follow_their_parents_spec() -> None:
         await reach(s, "top/parent/c", "running")
         await reach(s, "top/parent/a", "gone")
         assert len(untouched.calls("start")) == 1
-        await s.stop()
-
-    run(main())
-
-
-def test_the_same_name_under_two_parents_is_two_workers() -> None:
-    """Identity is the whole path."""
-
-    async def main() -> None:
-        s = supervisor()
-        s.want([process("one", children=["x"]), process("two", children=["x"])])
-        await reach(s, "top/one/x", "running")
-        await reach(s, "top/two/x", "running")
-        world(s, "top/one/x").running = False
-        await reach(s, "top/one/x", "starting")
-        assert state(s, "top/two/x") == "running"
-        await s.stop()
-
-    run(main())
-
-
-def test_a_disabled_worker_rests_in_its_stopped_state_until_it_is_enabled() -> None:
-    """Disabled is parked, not removed, and nothing makes it flap."""
-
-    async def main() -> None:
-        s = supervisor()
-        s.want([process("p")])
-        await reach(s, "top/p", "running")
-        s.want([ChildSpec("p", "process", Spec(), enabled=False)])
-        await reach(s, "top/p", "stopped")
-        moves = s.worker("top/p").transitions
-        await asyncio.sleep(60)
-        assert s.worker("top/p").transitions == moves
-        assert s.worker("top/p").desired == "stopped"
-        s.want([process("p")])
-        await reach(s, "top/p", "running")
         await s.stop()
 
     run(main())

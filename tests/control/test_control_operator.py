@@ -127,6 +127,45 @@ def test_a_restart_is_never_turned_into_a_removal_however_long_the_stop_takes() 
     run(main())
 
 
+def test_a_paused_worker_cannot_be_restarted() -> None:
+    """It would be made anew without being stopped; the one who asks is told, and nothing happens."""
+
+    async def main() -> None:
+        s = supervisor()
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        s.tell("top/p", "pause", why="hands off (eva)")
+        with pytest.raises(NotPossible, match=r"paused \(hands off \(eva\)\); resume it first"):
+            s.tell("top/p", "restart", why="script")
+        await asyncio.sleep(60)
+        assert (state(s, "top/p"), s.records["top/p"].starts) == ("running", 1)
+        await s.stop()
+
+    run(main())
+
+
+def test_a_pause_during_a_restart_holds_it_until_the_worker_is_resumed() -> None:
+    """However long: it is not made anew over what still runs."""
+
+    async def main() -> None:
+        outside = World()
+        s = supervisor(process=lambda: Process(outside))
+        s.want([process("p")])
+        await reach(s, "top/p", "running")
+        s.tell("top/p", "restart", why="stuck (ben)")
+        s.tell("top/p", "pause", why="hands off (eva)")
+        await asyncio.sleep(120)
+        assert outside.running
+        assert s.records["top/p"].starts == 1
+        s.tell("top/p", "resume", why="done (eva)")
+        await s.until(lambda s: s.records["top/p"].starts == 2, 60)
+        await reach(s, "top/p", "running")
+        assert len(outside.calls("stop")) == 1
+        await s.stop()
+
+    run(main())
+
+
 def test_a_retry_ends_the_wait_that_failures_caused() -> None:
     """What would be tried again in a minute is tried now."""
 

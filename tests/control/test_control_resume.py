@@ -3,82 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import ClassVar
 
 import pytest
-from tests.control.samples import Process, Spec, World, alive, process, reach, state
+from tests.control.lives import Outside, Real, agent, killed, lives
+from tests.control.samples import Process, Spec, alive, now, process, reach, state
 
-from setpoint.control import ChildSpec, Limits, Observation, Registry, Snapshot, Supervisor, Worker, wanted
-from setpoint.control.registry import AnyWorker
-from setpoint.machine import Migration, Phase, State, guard, held
-from setpoint.store import MemoryStore, SqliteStore, Store
+from setpoint.control import ChildSpec, Observation, Registry, Snapshot, Supervisor, Worker, wanted
+from setpoint.machine import Phase, State, guard, held
+from setpoint.store import MemoryStore, SqliteStore
 from setpoint.testing import run, wall
-
-Story = Callable[[Supervisor], Awaitable[None]]
-
-
-class Outside:
-    """What outlives the agent: one world for each name."""
-
-    def __init__(self) -> None:
-        self.worlds: dict[str, World] = {}
-
-    def of(self, name: str) -> World:
-        return self.worlds.setdefault(name, World())
-
-
-class Real(Process):
-    "A process outside the agent, found again by its name."
-
-    def __init__(self, outside: Outside) -> None:
-        super().__init__()
-        self.outside = outside
-
-    async def collect_observed_state(self, desired: Spec):  # type: ignore[no-untyped-def]
-        self.world = self.outside.of(self.context.path)
-        return await super().collect_observed_state(desired)
-
-
-def agent(outside: Outside, store: Store, limits: Limits | None = None, **types: type[AnyWorker]) -> Supervisor:
-    registry = Registry(outside=outside)
-    for name, worker in {"process": Real, **types}.items():
-        registry.add(name, worker)
-    return Supervisor(registry, root="top", wall=wall, store=store, limits=limits)
-
-
-def killed(supervisor: Supervisor) -> None:
-    """The process is gone at once: nothing is told to stop, nothing more is decided."""
-    supervisor._ended = True
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        task.cancel()
-    if supervisor._pending is not None:
-        supervisor._pending.cancel()
-
-
-def lives(
-    first: Story,
-    second: Story,
-    *,
-    outside: Outside,
-    down_for: float = 5.0,
-    then: type[Worker] = Real,
-    now: type[Worker] = Real,
-) -> None:  # type: ignore[type-arg]
-    """Two lives of one agent over one store, the first of them ended by a kill."""
-
-    async def main() -> None:
-        store = MemoryStore(wall=wall)
-        before = agent(outside, store, process=then)
-        await first(before)
-        killed(before)
-        left = store.reopened()
-        await asyncio.sleep(down_for)
-        after = agent(outside, left, process=now)
-        await second(after)
-        await after.stop()
-
-    run(main())
 
 
 def test_what_still_runs_is_not_restarted() -> None:
@@ -170,28 +103,66 @@ def test_what_operators_told_a_worker_holds_after_a_restart() -> None:
     lives(first, second, outside=outside)
 
 
-def test_what_is_not_asked_for_any_more_is_forgotten() -> None:
-    """A worker that comes back after a run without it begins anew."""
+def test_what_operators_told_a_worker_that_is_not_alive_yet_holds_after_a_restart() -> None:
+    """Also where nothing could be observed of it so far, and where it was about to go on."""
     outside = Outside()
 
     async def main() -> None:
+        outside.of("top/a").observe_fails = outside.of("top/b").observe_fails = "blind"
         store = MemoryStore(wall=wall)
-        before = agent(outside, store)
-        before.want([process("p", children=["c"])])
-        await reach(before, "top/p/c", "running")
-        before.tell("top/p", "pause", why="x")
-        killed(before)
+        first = agent(outside, store)
+        first.want([process("a"), process("b")])
+        await asyncio.sleep(5)
+        first.tell("top/a", "disable", why="leave the machine alone (ben)")
+        first.tell("top/b", "pause", why="looking (eva)")
+        await asyncio.sleep(5)
+        killed(first)
+        outside.of("top/a").observe_fails = outside.of("top/b").observe_fails = ""
+        second = agent(outside, store := store.reopened())
+        second.want([process("a"), process("b")])
+        await asyncio.sleep(30)
+        assert second.worker("top/a").reason == "disabled by the operator: leave the machine alone (ben)"
+        assert second.worker("top/b").stalled.reason == "paused by the operator: looking (eva)"
+        assert not outside.of("top/a").calls("start")
+        assert not outside.of("top/b").calls("start")
+        killed(second)
+        outside.of("top/a").observe_fails = "blind"
+        third = agent(outside, store := store.reopened())
+        third.want([process("a"), process("b")])
+        await asyncio.sleep(5)
+        third.tell("top/a", "enable", why="go on (ben)")
+        await asyncio.sleep(5)
+        killed(third)
+        outside.of("top/a").observe_fails = ""
+        fourth = agent(outside, store.reopened())
+        fourth.want([process("a"), process("b")])
+        await reach(fourth, "top/a", "running")
+        await fourth.stop()
+
+    run(main())
+
+
+def test_what_operators_told_a_worker_is_not_told_to_one_of_another_type() -> None:
+    """A disabled worker that is replaced leaves its wishes to nobody, in a running agent and over a restart alike."""
+
+    class Other(Process):
+        "Another type."
+
+    async def main() -> None:
+        store = MemoryStore(wall=wall)
+        first = agent(Outside(), store, other=Other)
+        first.want([process("p")])
+        await reach(first, "top/p", "running")
+        first.tell("top/p", "disable", why="x")
+        await reach(first, "top/p", "stopped")
         left = store.reopened()
-        between = agent(outside, left)
-        between.want([])
-        await asyncio.sleep(1)
-        assert left.load() == {}
-        killed(between)
-        after = agent(outside, left.reopened())
-        after.want([process("p")])
-        await reach(after, "top/p", "running")
-        assert not after.records["top/p"].paused
-        await after.stop()
+        first.want([ChildSpec("p", "other", Spec())])
+        await reach(first, "top/p", "running")
+        killed(first)
+        second = agent(Outside(), left, other=Other)
+        second.want([ChildSpec("p", "other", Spec())])
+        await reach(second, "top/p", "running")
+        await second.stop()
 
     run(main())
 
@@ -234,61 +205,6 @@ def test_pending_timers_go_on_as_their_policies_say(down_for: float, expected: s
     lives(first, second, outside=Outside(), down_for=down_for, then=Timed, now=Timed)
 
 
-class Two(Worker[Spec, Spec, Observation]):
-    "Version 2: what was `running` is called `up`."
-
-    machine_name = "real"
-    machine_version = "2"
-    migrations: ClassVar = [Migration("1", "2", {"stopped": "stopped", "running": "up"})]
-    stopped = State(Phase.STOPPED)
-    up = State(Phase.HEALTHY)
-    arcs = [stopped.to(up, on="start", when=wanted), up.to(stopped, on="stop", when=~wanted)]
-
-    async def collect_observed_state(self, desired: Spec) -> Observation:
-        return Observation()
-
-
-class Undeclared(Two):
-    "Version 3, without a word about what was before."
-
-    machine_name = "real"
-    machine_version = "3"
-    migrations: ClassVar = []
-
-
-async def _running(s: Supervisor) -> None:
-    s.want([process("p")])
-    await reach(s, "top/p", "running")
-
-
-def test_a_stored_state_of_another_version_is_migrated_by_the_declared_function() -> None:
-    """The history says which way it went."""
-
-    async def second(s: Supervisor) -> None:
-        s.want([process("p")])
-        await reach(s, "top/p", "up")
-        last = s.journal.history("top/p")[-1]
-        assert (last.event, last.source) == ("resumed", "creating")
-        assert "migrated 1→2 to 'up'" in last.reason
-
-    lives(_running, second, outside=Outside(), now=Two)
-
-
-def test_a_stored_state_that_nobody_can_place_is_refused_by_name_and_never_guessed() -> None:
-    """The worker begins anew, and says what was looked for."""
-
-    async def second(s: Supervisor) -> None:
-        s.want([process("p")])
-        await reach(s, "top/p", "up")
-        refused = next(move for move in s.journal.history("top/p") if move.event == "resume_refused")
-        assert (
-            refused.reason
-            == "stored state 'running' of real version 1: no migration to version 3 is declared; declared: none"
-        )
-
-    lives(_running, second, outside=Outside(), now=Undeclared)
-
-
 def test_a_worker_type_that_is_gone_keeps_what_is_stored_until_it_is_back() -> None:
     """After an upgrade without the type the worker says so; with the type again it goes on where it was."""
     outside = Outside()
@@ -296,7 +212,8 @@ def test_a_worker_type_that_is_gone_keeps_what_is_stored_until_it_is_back() -> N
     async def main() -> None:
         store = MemoryStore(wall=wall)
         before = agent(outside, store)
-        await _running(before)
+        before.want([process("p")])
+        await reach(before, "top/p", "running")
         killed(before)
         empty = Supervisor(Registry(), root="top", wall=wall, store=store.reopened())
         empty.want([process("p")])
@@ -364,39 +281,48 @@ def test_a_parent_goes_on_after_those_it_looks_at() -> None:
     run(main())
 
 
-def test_a_job_that_has_finished_is_not_done_again_after_a_restart() -> None:
-    """That it asked for its removal is remembered, for as long as the same is asked of it."""
+def test_workers_that_look_at_each_other_go_on_at_once() -> None:
+    """None of them waits for the other."""
+    outside = Outside()
+    specs = [
+        ChildSpec("a", "process", Spec(), reads={"b": "top/b"}),
+        ChildSpec("b", "process", Spec(), reads={"a": "top/a"}),
+    ]
 
-    class Job(Worker[Spec, Spec, Observation]):
-        "Is done at once."
+    async def first(s: Supervisor) -> None:
+        s.want(specs)
+        await reach(s, "top/a", "running")
+        await reach(s, "top/b", "running")
 
-        waiting = State(Phase.STOPPED)
-        done = State(Phase.STOPPED, signal="removal", reason="done")
-        arcs = [waiting.to(done, on="do", when=wanted)]
-        made = 0
+    async def second(s: Supervisor) -> None:
+        before = now()
+        s.want(specs)
+        await reach(s, "top/a", "running")
+        await reach(s, "top/b", "running")
+        assert now() - before < 1
 
-        def __init__(self) -> None:
-            type(self).made += 1
+    lives(first, second, outside=outside)
 
-        async def collect_observed_state(self, desired: Spec) -> Observation:
-            return Observation()
 
-    async def main() -> None:
-        store = MemoryStore(wall=wall)
-        for expected in (1, 1):
-            s = agent(Outside(), store, job=Job)
-            s.want([ChildSpec("j", "job", Spec())])
-            await asyncio.sleep(10)
-            assert (state(s, "top/j"), Job.made) == ("gone", expected)
-            killed(s)
-            store = store.reopened()
-        s = agent(Outside(), store, job=Job)
-        s.want([ChildSpec("j", "job", Spec(version=2))])
-        await asyncio.sleep(10)
-        assert Job.made == 2
-        await s.stop()
+def test_one_that_starts_after_a_sibling_is_not_stopped_because_the_sibling_is_seen_later() -> None:
+    """The order is one of starting; what runs still goes on."""
+    outside = Outside()
+    specs = [process("a"), ChildSpec("b", "process", Spec(), after=("a",))]
 
-    run(main())
+    async def first(s: Supervisor) -> None:
+        s.want(specs)
+        await reach(s, "top/b", "running")
+        await asyncio.sleep(30)
+        outside.of("top/a").observing_takes = 0.5
+
+    async def second(s: Supervisor) -> None:
+        s.want(specs)
+        await asyncio.sleep(60)
+        assert state(s, "top/b") == "running"
+        assert not outside.of("top/b").calls("stop")
+        assert len(outside.of("top/b").calls("start")) == 1
+
+    lives(first, second, outside=outside)
 
 
 def test_a_held_guard_begins_again_unless_it_is_declared_to_go_on() -> None:

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import asyncio
+import time
 from setpoint.control import ChildSpec, Observation, Registry, Worker, wanted
 from setpoint.control.running import supervise
 from setpoint.machine import Phase, State
@@ -29,6 +30,8 @@ class Stubborn(Worker[None, None, Observation]):
         return Observation()
 
     async def work(self, desired):
+        if {blocks}:
+            time.sleep(60)
         while {ignores}:
             try:
                 await asyncio.sleep(3600)
@@ -84,7 +87,7 @@ def test_the_example_lives_and_ends_with_ctrl_c() -> None:
 @pytest.mark.real
 def test_a_call_that_ignores_its_end_is_left_behind_and_said() -> None:
     """The process ends within the budget, with code 1, and names who did not stop; what is not printable comes as an escape."""
-    program = PROGRAM.format(reason="\\x1b[31mred", ignores="True")
+    program = PROGRAM.format(reason="\\x1b[31mred", ignores="True", blocks="False")
     with running("-c", program) as process:
         lines = wait_for(process, "off → on")
         assert "\\x1b[31mred" in lines[-1]
@@ -100,23 +103,38 @@ def test_a_call_that_ignores_its_end_is_left_behind_and_said() -> None:
 
 
 @pytest.mark.real
-def test_the_second_signal_ends_it_at_once() -> None:
-    """As any process: nothing is waited for."""
-    with running("-c", PROGRAM.format(reason="working", ignores="True")) as process:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_ends_it_at_once(number: signal.Signals) -> None:
+    """As any process: nothing is waited for, a call that ignores its cancellation neither."""
+    with running("-c", PROGRAM.format(reason="working", ignores="True", blocks="False")) as process:
         wait_for(process, "off → on")
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert process.stderr is not None
         assert "once more" in process.stderr.readline()
         before = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == -signal.SIGTERM
+        process.send_signal(number)
+        assert process.wait(timeout=10) == -number
         assert time.monotonic() - before < 1.5
+
+
+@pytest.mark.real
+def test_the_second_signal_ends_it_also_while_something_blocks_the_loop() -> None:
+    """Nobody is there to say that it stops; the second signal still does what it does."""
+    with running("-c", PROGRAM.format(reason="working", ignores="False", blocks="True")) as process:
+        wait_for(process, "off → on")
+        time.sleep(0.2)  # real time: the action has to be under way
+        before = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)  # two signals at once may arrive as one
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == -signal.SIGINT
+        assert time.monotonic() - before < 2.0
 
 
 @pytest.mark.real
 def test_the_script_goes_on_after_a_clean_end() -> None:
     """`supervise` returns."""
-    with running("-c", PROGRAM.format(reason="working", ignores="False")) as process:
+    with running("-c", PROGRAM.format(reason="working", ignores="False", blocks="False")) as process:
         wait_for(process, "off → on")
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=15)

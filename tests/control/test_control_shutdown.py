@@ -82,6 +82,48 @@ def test_the_budget_grows_with_the_height_of_the_tree() -> None:
     run(main())
 
 
+def test_each_worker_is_let_go_of_once() -> None:
+    """Also where two ask for the end at the same time."""
+    closed = 0
+
+    class Closes(Process):
+        async def close(self) -> None:
+            nonlocal closed
+            closed += 1
+            await asyncio.sleep(0.1)
+
+    async def main() -> None:
+        s = supervisor(closes=Closes)
+        s.want([ChildSpec("p", "closes", Spec())])
+        await reach(s, "top/p", "running")
+        assert await asyncio.gather(s.stop(), s.stop()) == [[], []]
+        assert closed == 1
+
+    run(main())
+
+
+def test_nothing_is_made_anew_while_everything_stops() -> None:
+    """A restart that had begun ends with the stop."""
+    made: list[float] = []
+
+    class Made(Process):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(now())
+
+    async def main() -> None:
+        s = supervisor(made=Made)
+        s.want([ChildSpec("p", "made", Spec()), process("slow")])
+        await reach(s, "top/p", "running")
+        await reach(s, "top/slow", "running")
+        world(s, "top/slow").takes = 1.0
+        s.tell("top/p", "restart", why="x")
+        assert await s.stop() == []
+        assert made == [0.0]
+
+    run(main())
+
+
 def test_a_stopped_supervisor_takes_no_more_work() -> None:
     """It says so instead of pretending."""
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
-from tests.control.samples import Observed, Process, Spec, World, alive, now, process, reach, state, supervisor, world
+from tests.control.samples import (
+    Observed,
+    Process,
+    Spec,
+    World,
+    alive,
+    looked_at,
+    looks,
+    now,
+    process,
+    reach,
+    state,
+    supervisor,
+    world,
+)
 
 from setpoint.control import ChildSpec, Limits, Observation, Snapshot, Supervisor, Worker, wanted
-from setpoint.machine import Phase, State, guard
+from setpoint.machine import Guard, Phase, State, guard
 from setpoint.testing import run
 
 
@@ -195,6 +209,107 @@ def test_an_operator_who_retries_ends_the_wait() -> None:
         assert "started 2 times in a row" in s.worker("top/p").reason
         s.tell("top/p", "retry", why="repaired (ben)")
         await reach(s, "top/p", "running", within=2)
+        await s.stop()
+
+    run(main())
+
+
+class Stages(Observation, frozen=True):
+    """How many of the stages of a start are done."""
+
+    done: int = 0
+
+
+def stage(number: int) -> Guard:
+    """Whether so many stages are done."""
+
+    def reached(s: Snapshot[Spec, Stages]) -> bool:
+        return s.observed.done >= number
+
+    reached.__name__, reached.__doc__ = f"stage_{number}", f"stage {number} is done"
+    return guard(reached)
+
+
+class Staged(Worker[Spec, Spec, Stages]):
+    "Starts in three stages."
+
+    off = State(Phase.STOPPED)
+    powering = State(Phase.STARTING, act="advance")
+    homing = State(Phase.STARTING, act="advance")
+    warming = State(Phase.STARTING, act="advance")
+    on = State(Phase.HEALTHY)
+
+    arcs = [
+        off.to(powering, on="start", when=wanted),
+        powering.to(homing, on="powered", when=stage(1)),
+        homing.to(warming, on="homed", when=stage(2)),
+        warming.to(on, on="warmed", when=stage(3)),
+        (powering | homing | warming | on).to(off, on="stop", when=~wanted),
+    ]
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    async def collect_observed_state(self, desired: Spec) -> Stages:
+        return Stages(self.done)
+
+    async def advance(self, desired: Spec) -> None:
+        self.done += 1
+
+
+def test_a_start_in_several_stages_is_one_start() -> None:
+    """None of them waits as if it followed upon a start that failed."""
+
+    async def main() -> None:
+        s = supervisor(limits=Limits(restarts=1, retry_first=40, retry_cap=60), staged=Staged)
+        s.want([ChildSpec("p", "staged", Spec())])
+        await reach(s, "top/p", "on", within=1)
+        assert s.records["top/p"].restarts == 0
+        await s.stop()
+
+    run(main())
+
+
+class Sticky(Worker[Spec, Spec, Observation]):
+    "Asks to be made anew as soon as it is wanted, and does not stop for it."
+
+    off = State(Phase.STOPPED)
+    bad = State(Phase.FAILED, signal="restart")
+    arcs = [off.to(bad, on="break", when=wanted), bad.to(off, on="mend", when=looked_at)]
+
+    async def collect_observed_state(self, desired: Spec) -> Observation:
+        return Observation()
+
+
+def test_a_signal_that_cannot_be_obeyed_yet_costs_nothing() -> None:
+    """While it is waited for that the worker stops it is looked at no more often than any other."""
+
+    async def main() -> None:
+        s = supervisor(limits=Limits(restart_timeout=30), sticky=Sticky)
+        s.want([ChildSpec("p", "sticky", Spec())])
+        await reach(s, "top/p", "bad")
+        looks.clear()
+        await asyncio.sleep(25)
+        assert state(s, "top/p") == "bad"
+        assert len(looks) < 20
+        await s.stop()
+
+    run(main())
+
+
+def test_a_signal_of_a_worker_that_is_not_wanted_costs_nothing() -> None:
+    """Also where it was held back because it had come too often."""
+
+    async def main() -> None:
+        s = supervisor(limits=Limits(restart_timeout=0.5), sticky=Sticky)
+        s.want([ChildSpec("p", "sticky", Spec())])
+        held_back = await s.until(lambda s: s.records["top/p"].restarts >= 8 and state(s, "top/p") == "bad", 600)
+        assert held_back
+        s.tell("top/p", "disable", why="x")
+        looks.clear()
+        await asyncio.sleep(720)
+        assert state(s, "top/p") == "bad"
+        assert len(looks) < 60
         await s.stop()
 
     run(main())

@@ -152,3 +152,33 @@ def test_a_spec_that_is_nested_without_end_is_refused() -> None:
         deep = [deep]
     with pytest.raises(SpecError, match="nested deeper"):
         rendered(deep, Scope(), {})
+
+
+def test_a_part_that_stands_in_many_places_is_looked_at_once() -> None:
+    """Anchors in YAML make such values: eight lists, each with eight of the one below, are sixteen million texts, or eight."""
+    looks = 0
+
+    class Text(str):
+        def __contains__(self, part: object) -> bool:
+            nonlocal looks
+            looks += 1
+            assert looks <= 8, "a part that stands in many places is looked at in each of them"
+            return False
+
+    value: Any = [Text("x") for _ in range(8)]
+    for _ in range(7):
+        value = [value] * 8
+    assert rendered({"v": value}, Scope(), {}) == {"v": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("x", "more values than are allowed"), ("{{ .internal.name }}", "more work than is allowed")],
+)
+def test_a_spec_that_is_more_than_it_seems_is_refused(text: str, fault: str) -> None:
+    """With a template in it every place is rendered by itself, up to a limit."""
+    value: Any = [text] * 8
+    for _ in range(7):
+        value = [value] * 8
+    with pytest.raises(SpecError, match=fault):
+        rendered({"v": value, "w": "{{ .internal.name }}"}, Scope(), {"name": "x"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 import time
 from collections import namedtuple
@@ -44,7 +45,15 @@ NAMES += [
     "Set-Cookie",
     "aws_secret_access_key",
     "pwd",
+    "DB_PASS",
+    "smtpPass",
+    "pw",
+    "psk",
+    "wifi-psk",
+    "passkey",
+    "signing_key",
 ]
+RANDOM = "Hunter2-s3creT"  # looks like nothing a person would write
 
 
 class Struct(msgspec.Struct, frozen=True, array_like=True):
@@ -64,6 +73,12 @@ class Model(BaseModel):
 @dataclass(frozen=True)
 class Data:
     api_key: Any
+
+
+@dataclass(frozen=True)
+class Variable:
+    name: str
+    value: Any
 
 
 Pair = namedtuple("Pair", ["user", "password"])
@@ -99,6 +114,40 @@ SHAPES = [
     ValueError(f"login with password={SECRET} failed"),
     {"password": {SECRET}},
     {"password": SECRET.encode()},
+    {"passwords": [SECRET], "tokens": {SECRET: "joe"}},
+    {"env": [{"name": "DB_PASSWORD", "value": SECRET}]},
+    {"Tags": [{"Key": "api-token", "Value": SECRET}]},
+    [Variable("SMTP_PASS", SECRET)],
+    {"headers": [["Authorization", f"Basic {SECRET}"]]},
+    {"headers": [(b"authorization", f"Basic {SECRET}".encode())]},
+    {"headers": ["Accept", "*/*", "Authorization", f"Basic {SECRET}", "Host", "x"]},
+    {"env": [("DB_PASSWORD", SECRET)]},
+    {"pass": SECRET, "pass1": SECRET},
+    ["x", "--pass", SECRET],
+    ["openssl", "-passin", f"pass:{SECRET}"],
+    ["curl", "-u", f"joe:{SECRET}", "http://x"],
+    ["curl", f"--user=joe:{SECRET}"],
+    {"auth": ("joe", SECRET)},
+    {"basic_auth": f"joe:{SECRET}"},
+    {"body": f"password={SECRET}".encode()},
+    {"text": f"curl -u joe:{SECRET} http://x"},
+    {"text": f"x --pass {SECRET} -v"},
+    {"text": f"x --password 'two words {SECRET}'"},
+    {"text": f"['x', '--password', '{SECRET}'] failed"},
+    {"text": f"('Authorization', 'Basic {SECRET}')"},
+    {"text": f'[{{"name": "DB_PASSWORD", "value": "two words {SECRET}"}}]'},
+    {"text": f"env:\n- name: DB_PASSWORD\n  value: {SECRET}\n"},
+    {"text": f"Env(name='DB_PASSWORD', value='{SECRET}')"},
+    {"text": f"user: x\npassword: two words {SECRET}\n"},
+    {"text": f"  password: |\n    two\n    lines {SECRET}\nuser: x"},
+    {"text": f"psk: two words {SECRET}"},
+    {"url": f"https://{SECRET}@host/"},
+    {"url": f"mqtt://{SECRET}{SECRET}@host"},
+    {"url": f"https://{SECRET}{SECRET}:x-oauth-basic@host/"},
+    {"url": f"https://host/?sig={SECRET}&apikey={SECRET}"},
+    {"url": f"https://host/?a=1&X-Amz-Signature={SECRET}"},
+    {"url": f"https://host/?key={SECRET}{SECRET}"},
+    {"header": f"Basic {base64.b64encode(f'joe:{SECRET}'.encode()).decode()}"},
 ]
 
 
@@ -107,7 +156,14 @@ def test_no_shape_brings_a_secret_through(value: Any) -> None:
     """Typed data, plain data and texts alike."""
     plain = repr(redacted(value))
     assert SECRET not in plain
+    assert SECRET not in "".join(_decoded(plain))
     assert base64.b64encode(SECRET.encode()).decode() not in plain
+
+
+def _decoded(plain: str) -> list[str]:
+    """What stands in it as base64."""
+    words = re.findall(r"(?<![\w+/])(?:[A-Za-z0-9+/]{4}){2,}={0,2}|(?<![\w+/])[A-Za-z0-9+/]{6,}={1,2}", plain)
+    return [base64.b64decode(word + "=" * (-len(word) % 4)).decode(errors="replace") for word in words]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,9 +183,24 @@ def test_names_are_known_whatever_their_case_and_joints(name: str) -> None:
         "mqtt://host:1883 refused, ask admin@corp.com",
         "the keyboard passes 3 compasses",
         "starting: the process is running",
+        "first pass: 12 done, bypass: 3 closed, compass=north",
+        "go -> token when token == 'x'",
+        "docker run -u 1000:1000 x",
+        "basic responsibilities are these",
+        "postgres://joe@db/x",
+        "https://host.example.company.com:8080/a@b",
+        "GET /?key=temperature&signed=1",
+        "signature mismatch",
         {"password": None, "token": "", "has_secret": True},
         {"key": "temperature", "keys": [1, 2], "path": "agent/a"},
+        {"key": "press-1/temperature", "primary_key": 17, "hotkey": RANDOM},
+        {"name": "temperature", "value": 7},
+        {"name": "token_valid", "value": True},
+        {"auth": "basic", "user": "a:b"},
+        {"pass_count": 3, "passes": 2, "bypass": "open"},
         ["--path", "x", "--passive", "y"],
+        ["docker", "run", "-u", "1000:1000", "-p", "80:80"],
+        [["level", 3], ["bypass", "open"]],
         3,
         1.5,
         None,
@@ -140,21 +211,62 @@ def test_what_is_no_secret_stays(value: Any) -> None:
     assert redacted(value) == value
 
 
+@pytest.mark.parametrize("name", ["key", "ssh_key", "hostKey", "KEY"])
+def test_what_looks_random_under_the_name_key_is_a_secret(name: str) -> None:
+    """A key may be anything that tells two things apart; only one that nobody would write by hand is hidden."""
+    for secret in (RANDOM, RANDOM.encode(), "0123456789abcdef" * 2):
+        assert redacted({name: secret}) == {name: REDACTED}
+
+
 def test_a_number_under_the_name_of_a_secret_is_one() -> None:
-    """Also 0 and 1, which look like no and yes; not seconds and rates, which workers count under any name."""
-    assert redacted({"password": 1, "pwd": 0}) == dict.fromkeys(("password", "pwd"), REDACTED)
-    assert redacted({"held(token_valid)": 2.5}) == {"held(token_valid)": 2.5}
+    """Also 0 and 1, which look like no and yes, and fractions."""
+    numbers = {"password": 1, "pwd": 0, "pass": 7411.25, "api_key": 7}
+    assert redacted(numbers) == dict.fromkeys(numbers, REDACTED)
+    assert redacted([["password", 7411]]) == [["password", REDACTED]]
 
 
-@given(st.text() | st.from_regex(r"(password|token|Authorization|://a)[ :=@'\"\\a-z]*", fullmatch=True))
+def test_a_measure_and_a_clock_are_no_secrets() -> None:
+    """What workers count under any name, and the waits of guards that ask for a secret: without those nobody could go on."""
+    numbers = {"token_expires_at": 1.7e9, "tokens_per_second": 12.5, "password_age": 3, "tokenRefreshCount": 4}
+    clocks = {"held(token_valid, 5 s)": 2.5, "go -> token when token == 'x'": 3, "renew -> up when password_valid": 0.0}
+    state = {"hash": "0123456789abcdef" * 4, "state": "token", "in_state": 4.5, "clocks": clocks, "generation": 3}
+    for value in (numbers, state):
+        assert redacted(value) == value
+
+
+WORDS = [
+    "password",
+    "pass",
+    "psk",
+    "token",
+    "name",
+    "value",
+    "-u ",
+    "--a",
+    "-",
+    "https://",
+    "://a:",
+    "@",
+    ":",
+    "=",
+    '"',
+    "'",
+    ",",
+]
+WORDS += [" ", "\n", "\n- ", "|", "(", "\\", '\\"', "a", 'password="', "name: pass", "(['", "aaaaaaaaaaaaaaaa"]
+
+
+@given(
+    st.text()
+    | st.from_regex(r"(password|token|Authorization|://a|pass|-u a|name|https://|\?sig)[ :=@'\"\\a-z]*", fullmatch=True)
+    | st.lists(st.sampled_from([*WORDS, REDACTED])).map("".join)
+)
 def test_leaving_out_secrets_twice_is_leaving_them_out_once(text: str) -> None:
     """What is read back and kept again does not change."""
     assert without_secrets(without_secrets(text)) == without_secrets(text)
 
 
-@pytest.mark.parametrize(
-    "unit", ["://a:", "@", "-", "--a", "password", 'password="', "\\", '\\"', "token ", "bearer ", "eyJ-", " ", "a"]
-)
+@pytest.mark.parametrize("unit", ["bearer ", "eyJ-", "basic a", "?sig=", *WORDS])
 @pytest.mark.parametrize("start", ["", "://", "password=", "token", "--", 'password=\\"', "password='"])
 def test_a_text_from_an_enemy_costs_time_in_proportion(start: str, unit: str) -> None:
     """No text of a hundred thousand characters holds the writer up for minutes, which is what a square would cost."""
@@ -162,6 +274,15 @@ def test_a_text_from_an_enemy_costs_time_in_proportion(start: str, unit: str) ->
     before = time.perf_counter()
     without_secrets(text)
     assert time.perf_counter() - before < 2.0
+
+
+@pytest.mark.parametrize("unit", ["a1_", "PASS", "pass_", "pass1 ", "Key"])
+def test_a_name_from_an_enemy_costs_time_in_proportion(unit: str) -> None:
+    """The keys of what a device says are texts from anybody, too."""
+    name = unit * (1_000_000 // len(unit))
+    before = time.perf_counter()
+    names_a_secret(name)
+    assert time.perf_counter() - before < 1.0
 
 
 ALPHABET = "abcdefghijkXYZ0123456789_!%+"

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -118,23 +119,111 @@ def test_the_traceback_of_an_exception_is_redacted_too() -> None:
     assert hidden not in stream.getvalue()
 
 
-@given(st.integers(1, 40), st.integers(1, 10))
-def test_every_event_is_either_written_or_counted(count: int, burst: int) -> None:
-    """However many identical events come in a second: lines written plus events counted is what came."""
-    now = [0.0]
-    limiter = Limiter(burst=burst, clock=lambda: now[0])
-    written = 0
-    for _ in range(count):
-        try:
-            limiter(None, "", {"event": "flood", "level": "info"})
-            written += 1
-        except structlog.DropEvent:
-            pass
-    assert written == min(count, burst)
-    now[0] = 1.5
-    after = limiter(None, "", {"event": "other", "level": "info"})
-    counted = sum(event["left_out"] for event in after.get("_left_out", []))
-    assert written + counted == count
+class Time:
+    """A clock that the tests set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def passed(limiter: Limiter, **event: object) -> list[dict[str, object]]:
+    """What is written when this event comes: nothing, or what was late and the event."""
+    try:
+        written = limiter(None, "", {"level": "info", "logger": "x", **event})
+    except structlog.DropEvent:
+        return []
+    return [*written.pop("_late", []), dict(written)]
+
+
+KINDS = ("up → down", "down → up", "up → failed")
+
+
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.floats(0.0, 90.0))), st.integers(1, 7), st.integers(1, 4))
+def test_every_event_is_written_or_counted_and_the_last_of_its_kind_is_written(
+    story: list[tuple[str, float]], burst: int, keep: int
+) -> None:
+    """However they come: lines plus counts are what came, and the log's last word of each kind is the true one."""
+    time = Time()
+    limiter = Limiter(burst=burst, keep=keep, clock=time)
+    came: dict[str, list[int]] = {kind: [] for kind in KINDS}
+    lines: list[dict[str, object]] = []
+    for number, (kind, pause) in enumerate(story):
+        time.now += pause
+        came[kind].append(number)
+        lines += passed(limiter, event=kind, number=number)
+    time.now += 61.0
+    lines += passed(limiter, event="heartbeat")
+    for kind, numbers in came.items():
+        mine = [line for line in lines if line["event"] == kind]
+        assert sum(1 + int(str(line.get("left_out", 0))) for line in mine) == len(numbers)
+        assert [line["number"] for line in mine] == sorted({line["number"] for line in mine})
+        assert [line["number"] for line in mine][-1:] == numbers[-1:]
+
+
+def test_a_peer_that_flaps_for_a_day_writes_one_line_a_minute_and_kind() -> None:
+    """Twice a second for a day: 172,800 events become a line a minute, each with the number of those before it."""
+    time = Time()
+    limiter = Limiter(clock=time)
+    lines = []
+    for second in range(86_400):
+        time.now = float(second)
+        lines += passed(limiter, event="press: up → down") + passed(limiter, event="press: down → up")
+    assert len(lines) <= 2 * (5 + 24 * 60)
+    assert lines[-1]["left_out"] == 59
+
+
+def test_a_failure_amid_a_flood_of_others_is_written_at_once() -> None:
+    """Budgets are of a kind: what floods the log takes nothing from a transition that comes for the first time."""
+    limiter = Limiter(clock=Time())
+    for _ in range(1000):
+        passed(limiter, event="press-1: up → down")
+    assert [line["event"] for line in passed(limiter, event="press-2: up → failed")] == ["press-2: up → failed"]
+
+
+def test_the_end_of_a_flapping_is_written_as_it_was() -> None:
+    """The last event left out comes after all, with its own fields, once there has been peace for a minute."""
+    time = Time()
+    limiter = Limiter(clock=time)
+    for second in range(30):
+        time.now = float(second)
+        passed(limiter, event="press: up → down", reason=f"reason {second}", timestamp=f"12:00:{second:02}")
+    time.now = 80.0
+    assert [line["event"] for line in passed(limiter, event="heartbeat")] == ["heartbeat"]
+    time.now = 90.0
+    late, beat = passed(limiter, event="heartbeat")
+    assert (late["reason"], late["timestamp"], late["left_out"]) == ("reason 29", "12:00:29", 24)
+    assert beat["event"] == "heartbeat"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"path": "agent/b"},
+        {"problem": "config.yaml:7: unknown key"},
+        {"level": "error"},
+        {"logger": "y"},
+        {"exception": "Traceback (most recent call last):\n  ...\nValueError: a"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_an_event_is_about_is_part_of_its_kind(other: dict[str, str]) -> None:
+    """Forty problems of a config, or forty workers that did not stop, are forty lines."""
+    limiter = Limiter(clock=Time())
+    same = {"event": "it happened", "path": "agent/a"}
+    for _ in range(9):
+        passed(limiter, **same)
+    assert passed(limiter, **same, detail="another") == []
+    assert len(passed(limiter, **{**same, **other})) == 1
+
+
+def test_errors_are_told_apart_by_their_type_not_their_text() -> None:
+    """A traceback that names another address or number each time is still the same error."""
+    limiter = Limiter(clock=Time())
+    told = [len(passed(limiter, event="failed", exception=f"...\nOSError: port {port}")) for port in range(9)]
+    assert told == [1, 1, 1, 1, 1, 0, 0, 0, 0]
 
 
 def test_the_limiter_forgets_texts_it_has_not_seen_for_a_while() -> None:
@@ -142,23 +231,24 @@ def test_the_limiter_forgets_texts_it_has_not_seen_for_a_while() -> None:
     limiter = Limiter(keep=10, clock=lambda: 0.0)
     for number in range(1000):
         limiter(None, "", {"event": f"text {number}"})
-    assert len(limiter._seen) <= 11
+    assert len(limiter._series) <= 11
 
 
-def test_the_count_is_a_line_of_its_own() -> None:
-    """What was left out is written before the next event, as one line with the number."""
+@pytest.mark.parametrize("logger", [structlog.get_logger("x"), logging.getLogger("x")], ids=["ours", "a library's"])
+def test_what_is_late_is_a_line_of_its_own(logger: Any) -> None:
+    """It is written before the next event, whole, whichever way it came."""
     stream = io.StringIO()
     configure(format="json", stream=stream)
-    log = structlog.get_logger("x")
-    for _ in range(7):
-        log.info("flood")
     limiter = next(p for p in structlog.get_config()["processors"] if isinstance(p, Limiter))
-    limiter._clock = lambda: float("inf")
-    log.info("other")
-    assert [(line["event"], line.get("left_out")) for line in json_lines(stream)][-2:] == [
-        ("flood", 2),
-        ("other", None),
-    ]
+    limiter._clock = time = Time()
+    for _ in range(7):
+        logger.warning("flood")
+    time.now = 61.0
+    logger.warning("other")
+    late, other = json_lines(stream)[-2:]
+    assert (late["event"], late["left_out"], late["level"], late["logger"]) == ("flood", 1, "warning", "x")
+    assert other["event"] == "other"
+    assert set(late) == set(other) | {"left_out"}
 
 
 class FullDisk(io.StringIO):

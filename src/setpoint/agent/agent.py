@@ -16,6 +16,7 @@ import structlog
 from setpoint.agent.checking import Checker
 from setpoint.agent.config import Agent as AgentSettings
 from setpoint.agent.environment import Windows, windows_of
+from setpoint.agent.heartbeat import Heartbeat
 from setpoint.agent.loading import ConfigStatus, Loader
 from setpoint.agent.lock import DataLock
 from setpoint.agent.tree import ROOT, registry_for, tree_of
@@ -51,7 +52,7 @@ class Agent:
         self._engine = FlowEngine(self.broker, contacts=contacts)
         checker = Checker(source=config.name, env=env, engine=self._engine)
         self._loader = Loader(config, last_good=data / "last-good.yaml", check=checker.check, wall=time.time)
-        self._watch: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
         self.store = SqliteStore(data / "store.sqlite")
         self.recorder = Recorder(data / RECORDING)
         kept = keeping(self.store.trouble, lambda: self.recorder.trouble)
@@ -62,6 +63,9 @@ class Agent:
             store=self.store,
         )
         self.supervisor.listen(_log_transition)
+        self._heartbeat = Heartbeat(
+            self.supervisor, {"store": self.store.trouble, "recorder": lambda: self.recorder.trouble}
+        )
         self._loader.load()
 
     @property
@@ -76,12 +80,12 @@ class Agent:
     async def start(self) -> None:
         """Bring up what the file asks for, and follow the file from now on. Returns at once."""
         self._apply()
-        self._watch = asyncio.create_task(self._follow_file())
+        self._following = [asyncio.create_task(each) for each in (self._follow_file(), self._heartbeat.keep())]
 
     async def stop(self, budget: float | None = None) -> list[str]:
         """Stop everything within the budget. Returns the paths of workers that had not stopped by then. Always returns."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in self._following:
+            task.cancel()
         left = await self.supervisor.stop(budget)
         for name, closing in (("flows", self._engine.close()), ("broker", self.broker.close())):
             try:

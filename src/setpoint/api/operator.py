@@ -46,6 +46,9 @@ def router(agent: Agent) -> APIRouter:
             agent.supervisor.tell(path, known, why=order.why, state=order.state)
         except NotPossible as error:
             raise Refusal(409, str(error)) from error
+        await (
+            agent.supervisor.saved()
+        )  # what was answered shall hold; a disk that hangs is shown by the worker `keeping`
         return Json({"path": path, "verb": known, "why": order.why})
 
     return routes

@@ -1,17 +1,22 @@
-"""``setpoint check``: everything that is wrong with a file, before anything runs by it. Nothing is opened or started."""
+"""``setpoint check``: everything that is wrong with a file, before anything runs by it, and which stored workers it would break.
+
+Nothing is started, and nothing is written.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from setpoint.cli.against import Answer, Present, ask, in_json, only_classes, only_machine, show, store_at
 from setpoint.cli.connect import JsonOption
 from setpoint.cli.output import clean, console, print_json
-from setpoint.cli.trouble import FAILED, Trouble
+from setpoint.cli.subjects import worker_classes
+from setpoint.cli.trouble import FAILED, USAGE, Trouble
 
 
 class Fault(NamedTuple):
@@ -33,9 +38,23 @@ class Fault(NamedTuple):
 
 def check(
     file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="A config.yaml, a machine file, or a system of machines (JSON or YAML)."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="FILE",
+            help="A config.yaml, a machine file, a system of machines (JSON or YAML), a Python file with workers, or module:Class.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="STORE",
+            help="Say which workers stored there it would break: a store, an agent's data directory, the config beside it, or 'running' "
+            "for that of your running agent. Without FILE, or with a config, by the machines that are installed.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = False,
     limit: Annotated[
         int | None,
@@ -44,23 +63,70 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """List everything that is wrong with a config, a machine file or a system of machines, whose joint states are explored.
+    """List everything that is wrong with a config, machine or worker; explore the joint states of a system of machines.
 
-    Exit code 1 when there is an error."""
-    text = _read(file)
-    kind = _kind(text)
-    verdict = ""
-    if kind == "system":
-        faults, verdict = _of_system(text, file, limit)
-    else:
-        faults = list((_of_machine if kind == "machine" else _of_config)(text, str(file)))
-    errors = sum(fault.severity == "error" for fault in faults)
+    Exit code 1 when there is an error, or a stored worker would lose its state."""
+    if file is None and against is None:
+        raise Trouble("there is nothing to check", "name a file, or a store: --against STORE", code=USAGE)
+    checked = _checked(file, limit) if file is not None else Checked("none", [])
+    errors = sum(fault.severity == "error" for fault in checked.faults)
+    if file is not None and not json:
+        summary = (
+            f"{file}: {checked.kind}, {errors} error{'s' * (errors != 1)}, {len(checked.faults) - errors} other remarks"
+        )
+        _print(checked.faults, f"{summary}; {checked.verdict}" if checked.verdict else summary)
+    faults = [fault._asdict() for fault in checked.faults]
+    if against is None:
+        if json:
+            print_json(faults)
+        raise typer.Exit(FAILED if errors else 0)
+    answer = _asked(checked, against)
     if json:
-        print_json([fault._asdict() for fault in faults])
+        print_json({"faults": faults, **(in_json(answer) if answer else {})})
+    elif answer is not None:
+        show(answer)
     else:
-        summary = f"{file}: {kind}, {errors} error{'s' * (errors != 1)}, {len(faults) - errors} other remarks"
-        _print(faults, f"{summary}; {verdict}" if verdict else summary)
-    raise typer.Exit(FAILED if errors else 0)
+        console().print("the store was not asked: what has these errors is no machine", style="dim")
+    raise typer.Exit(FAILED if errors or answer is None or answer.broken else 0)
+
+
+class Checked(NamedTuple):
+    """What was found in a file. `verdict` says how much was seen; `machine` and `workers` are what is in it."""
+
+    kind: str
+    faults: list[Fault]
+    verdict: str = ""
+    machine: Any = None
+    workers: Sequence[Any] = ()
+
+
+def _checked(file: str, limit: int | None) -> Checked:
+    """Raises `Trouble` for a file that cannot be read or imported."""
+    if file.endswith(".py") or (":" in file and not Path(file).is_file()):
+        workers = worker_classes(file)
+        return Checked(
+            "workers", [fault for each in workers for fault in _findings(each.machine, file)], workers=workers
+        )
+    text = _read(Path(file))
+    kind = _kind(text)
+    if kind == "system":
+        faults, verdict = _of_system(text, Path(file), limit)
+        return Checked(kind, faults, verdict)
+    if kind == "machine":
+        return _of_machine(text, file)
+    return Checked(kind, list(_of_config(text, file)))
+
+
+def _asked(checked: Checked, against: str) -> Answer | None:
+    """What becomes of the workers in a store: by what is in the file, else by what is installed. None where the file's machine is none.
+
+    Raises `Trouble`."""
+    if checked.kind == "system":
+        raise Trouble("a system of machines says nothing of stored workers", "name one of its machines", code=USAGE)
+    store = store_at(against, os.environ)
+    if checked.kind == "machine":
+        return ask(store, only_machine(checked.machine)) if checked.machine else None
+    return ask(store, only_classes(checked.workers) if checked.workers else Present())
 
 
 def _print(faults: list[Fault], summary: str) -> None:
@@ -135,18 +201,20 @@ def _known(name: str, folder: Path) -> Any:
         raise LookupError(f"{folder / name}: {error}") from None
 
 
-def _of_machine(text: str, file: str) -> Iterator[Fault]:
+def _of_machine(text: str, file: str) -> Checked:
     from setpoint.machine import MachineError, load
-    from setpoint.machine import check as check_machine
 
     try:
         machine = load(text)
     except MachineError as error:
-        for message in error.faults:
-            yield Fault(file, 0, 0, "", message, "", "error")
-        return
-    for finding in check_machine(machine):
-        yield _fault_of(finding, file)
+        return Checked("machine", [Fault(file, 0, 0, "", message, "", "error") for message in error.faults])
+    return Checked("machine", list(_findings(machine, file)), machine=machine)
+
+
+def _findings(machine: Any, file: str) -> Iterator[Fault]:
+    from setpoint.machine import check as check_machine
+
+    return (_fault_of(finding, file) for finding in check_machine(machine))
 
 
 def _fault_of(finding: Any, file: str) -> Fault:
@@ -156,12 +224,12 @@ def _fault_of(finding: Any, file: str) -> Fault:
 
 
 def _of_config(text: str, file: str) -> Iterator[Fault]:
-    problems: Any = _checked(text, file).problems
+    problems: Any = _configured(text, file).problems
     for problem in problems:
         yield Fault(file, problem.line, problem.column, problem.key, problem.message, problem.hint, problem.severity)
 
 
-def _checked(text: str, file: str) -> Any:
+def _configured(text: str, file: str) -> Any:
     from setpoint.agent.checking import Checker
     from setpoint.flows import FlowEngine
     from setpoint.namespace import EmbeddedBroker

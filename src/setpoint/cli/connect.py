@@ -38,11 +38,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 
 
 class RunningAgent(NamedTuple):
-    """What an agent writes of itself."""
+    """What an agent writes of itself. `data` is its data directory, "" where that is not known (then it is beside the config)."""
 
     url: str
     pid: int
     config: str
+    data: str = ""
 
 
 def note_running(agent: RunningAgent, env: Mapping[str, str]) -> Path | None:
@@ -77,7 +78,7 @@ def _folders(env: Mapping[str, str]) -> Iterator[Path]:
 def _read(file: Path) -> RunningAgent | None:
     try:
         noted = json.loads(file.read_text(encoding="utf-8"))
-        return RunningAgent(str(noted["url"]), int(noted["pid"]), str(noted["config"]))
+        return RunningAgent(str(noted["url"]), int(noted["pid"]), str(noted["config"]), str(noted.get("data", "")))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

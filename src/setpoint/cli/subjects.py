@@ -55,7 +55,7 @@ def named(what: str, known: Mapping[str, Subject]) -> Subjects:
     if file.suffix == ".py" or (":" in what and not file.is_file()):
         from setpoint.control.replay import subject_of
 
-        return {worker.machine.name: subject_of(worker) for worker in _workers(what)}
+        return {worker.machine.name: subject_of(worker) for worker in worker_classes(what)}
     machine = _machine_file(file, known)
     today = known.get(machine.name)
     return {machine.name: today._replace(machine=machine) if today else _of(machine)}
@@ -67,7 +67,7 @@ def _of(machine: Machine) -> Subject:
     return Subject(machine)
 
 
-def _workers(what: str) -> list[type[Worker[Any, Any, Any]]]:
+def worker_classes(what: str) -> list[type[Worker[Any, Any, Any]]]:
     """The worker classes of a Python file, or the one that ``module:Class`` names."""
     try:
         if ":" not in what:

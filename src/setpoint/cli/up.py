@@ -129,7 +129,7 @@ async def _keep(what: Run, stop: Stop) -> int:
     await agent.start()
     settling = asyncio.create_task(settle())
     serving = server.begin()
-    note = note_running(RunningAgent(url, os.getpid(), str(what.config)), os.environ)
+    note = note_running(RunningAgent(url, os.getpid(), str(what.config), str(what.data.absolute())), os.environ)
     _announce(what, url)
     try:
         await _until_told(stop, serving)
@@ -150,10 +150,11 @@ def _agent(what: Run) -> Agent:
 
     from setpoint.agent import Agent, DataInUse
     from setpoint.agent.environment import BadEnvironment
+    from setpoint.store import StoreError
 
     try:
         return Agent(what.config, data=what.data, env=os.environ)
-    except DataInUse as error:
+    except (DataInUse, StoreError) as error:
         raise Trouble(*str(error).split("; ", 1)) from None
     except BadEnvironment as error:
         raise Trouble(str(error), "correct the environment variable, or unset it") from None

@@ -76,6 +76,28 @@ Due = tuple[float, int, Timer, Record, float]
 """One timer: when, a tie-breaker, what for, whom, and a token that says whether it still counts."""
 
 
+FEW_TIMERS = 16
+"""So many timers are never too many."""
+
+
+def _counts(timer: Due) -> bool:
+    """Whether something happens when the timer rings."""
+    at, _, kind, record, token = timer
+    if record.state == "removed":
+        return False
+    match kind:
+        case Timer.LOOK:
+            return at == record.look_at
+        case Timer.COLLECT:
+            return at == record.collector_at
+        case Timer.STALE:
+            return token == record.born_at
+        case Timer.ACT_TIMEOUT:
+            return any(running.token == token for running in record.running.values())
+        case Timer.RESYNC:
+            return True
+
+
 class Agenda:
     """Time, changes, timers and effects of one supervisor."""
 
@@ -84,9 +106,11 @@ class Agenda:
         self.jitter = random.Random(seed)
         self.now = 0.0
         self.wall = 0.0
+        self.offset = 0.0  # of the wall clock from the other, when it was last set
         self.shutting_down = False
         self._changed: deque[Record] = deque()
         self._timers: list[Due] = []
+        self._most_timers = FEW_TIMERS
         self._order = 0
         self._effects: list[Effect] = []
         self._listeners: list[Listener] = []
@@ -123,6 +147,15 @@ class Agenda:
     def at(self, due: float, kind: Timer, record: Record, token: float = 0) -> None:
         self._order += 1
         heapq.heappush(self._timers, (due, self._order, kind, record, token))
+        if len(self._timers) > self._most_timers:
+            self._forget_old_timers()
+
+    def _forget_old_timers(self) -> None:
+        """Timers that were replaced by earlier ones wait in the heap until they fall due; here they go when they have become many."""
+        counting = {(timer[0], timer[2], timer[3].path, timer[4]): timer for timer in self._timers if _counts(timer)}
+        self._timers = list(counting.values())
+        heapq.heapify(self._timers)
+        self._most_timers = 2 * len(self._timers) + FEW_TIMERS
 
     def look(self, record: Record, when: float) -> None:
         """Have the worker evaluated at that time at the latest; one timer a worker is enough."""

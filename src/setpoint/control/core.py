@@ -16,7 +16,7 @@ from typing import Any
 
 from setpoint.control.acting import Acting
 from setpoint.control.agenda import Agenda, Effect, Listener, Timer
-from setpoint.control.deciding import Deciding
+from setpoint.control.deciding import Deciding, unwatched
 from setpoint.control.family import Family
 from setpoint.control.intent import Intent
 from setpoint.control.life import Life
@@ -31,6 +31,9 @@ from setpoint.control.tally import Lag
 from setpoint.control.variables import Scope
 from setpoint.control.worker import ChildSpec
 from setpoint.store import Store, Transition
+
+CLOCK_WAS_SET_S = 2.0
+"""The wall clock was set when it and the monotonic one have moved apart by more than this."""
 
 
 class Core:
@@ -54,7 +57,7 @@ class Core:
         self.lag = Lag()
         self.agenda = agenda = Agenda(self.limits, seed)
         self.family = Family(agenda, root, scope)
-        self._remembering = Remembering(agenda, store)
+        self._remembering = Remembering(agenda, self.family, store)
         self._observing = Observing(agenda)
         self._acting = Acting(agenda, self._observing)
         self.deciding = Deciding(agenda, self.family, self._acting)
@@ -70,15 +73,18 @@ class Core:
         }
         self.deciding.want_children = self._want_children
         self._observing.told = self._observation_changed
-        self.family.added = self._remembering.added
-        self.family.forgotten = self._remembering.forget
-        self.family.ran_before = self._remembering.ran_before
 
     # what comes in
 
     def tell_time(self, now: float, wall: float) -> None:
         """Tell the time: `now` in monotonic seconds, `wall` in seconds since the epoch."""
-        self.agenda.now, self.agenda.wall = now, wall
+        agenda = self.agenda
+        agenda.now, agenda.wall = now, wall
+        if abs((wall - now) - agenda.offset) > CLOCK_WAS_SET_S:
+            agenda.offset = wall - now
+            for record in self.family.table.values():  # what is stored counts from wall times
+                record.remembered = ()
+                agenda.mark(record)
 
     def listen(self, listener: Listener) -> None:
         """Have every change that people can see told to the listener."""
@@ -87,7 +93,7 @@ class Core:
     def want(self, specs: Sequence[ChildSpec]) -> None:
         """Set the top of the tree. Raises `ValueError` when two workers have the same name."""
         self.family.want_at_top(specs)
-        self._remembering.only({f"{self.family.root}/{spec.name}" for spec in specs}, f"{self.family.root}/")
+        self._remembering.only(None, {spec.name for spec in specs})
 
     def observed(self, path: str, token: int, outcome: Outcome) -> None:
         """A collection asked for by an `Observe` effect ended."""
@@ -102,7 +108,7 @@ class Core:
     def observe(self, path: str) -> None:
         """Somebody wants a worker measured now."""
         record = self.family.table.get(path)
-        if record is not None and record.worker is not None:
+        if record is not None and record.worker is not None and record.state not in ("to_be_created", "removed"):
             self._observing.now(record)
 
     def acted(self, path: str, token: int, outcome: Outcome) -> None:
@@ -114,6 +120,7 @@ class Core:
         """An operator's verb. Raises `KeyError` when there is no such worker, `NotPossible` when it cannot be done."""
         record = self.family.table[path]
         self._operator.tell(record, verb, why=why, state=state)
+        self._remembering.standing(record)
         wall = self.agenda.wall
         moved_to = state or record.state
         self.agenda.tell(
@@ -138,7 +145,7 @@ class Core:
     def advance(self, now: float, wall: float) -> list[Effect]:
         """Bring everything up to `now`; returns what the outside shall do."""
         agenda = self.agenda
-        agenda.now, agenda.wall = now, wall
+        self.tell_time(now, wall)
         while due := agenda.take_due():
             self._ring(*due)
         looks: dict[str, int] = {}
@@ -162,10 +169,14 @@ class Core:
         self.agenda.mark(record)
 
     def _resync(self, record: Record, token: float) -> None:
+        record.resyncs = False
         self.agenda.mark(record)
         self._plan_resync(record)
 
     def _plan_resync(self, record: Record) -> None:
+        if record.resyncs:
+            return
+        record.resyncs = True
         pause = self.limits.resync * self.agenda.jitter.uniform(0.75, 1.25)
         self.agenda.at(self.agenda.now + pause, Timer.RESYNC, record)
 
@@ -179,6 +190,7 @@ class Core:
             except (Exception, SystemExit) as error:  # a worker that calls sys.exit() is no reason to leave
                 self._fault(record, error)
         else:
+            unwatched(record)
             self.agenda.look(record, record.circuit.retry_at)
         if record.removing:
             self.life.wind_up(record)
@@ -189,6 +201,8 @@ class Core:
     def _live(self, record: Record) -> bool:
         """Everything that runs the worker's own code. False when there was nothing to try it on."""
         life = self.life
+        if record.worker is None and self.agenda.shutting_down:
+            return True
         life.make(record)
         if record.spec_changed and life.derive(record):
             self._intent.settle(record)
@@ -207,7 +221,7 @@ class Core:
             wanted = record.worker.children(record.desired, record.state)
             self.family.want(record, wanted)
             record.children_due = False
-            self._remembering.only({f"{record.path}/{spec.name}" for spec in wanted}, f"{record.path}/")
+            self._remembering.only(record, {spec.name for spec in wanted})
 
     def _begin(self, record: Record) -> bool:
         """True once it is alive."""
@@ -254,10 +268,16 @@ class Core:
         """What may be known of the worker at a path; a fact with state `missing` when there is none."""
         return self.deciding.fact(path)
 
-    @property
-    def at_rest(self) -> bool:
-        """Every worker is stopped or cannot be asked any more."""
-        return all(record.at_rest or record.circuit.open for record in self.family.table.values())
+    def resting(self) -> Callable[[], bool]:
+        """A question to be asked again and again while everything stops: whether every worker is at rest or cannot be asked any more."""
+        left = list(self.family.table.values())
+
+        def all_rest() -> bool:
+            while left and (left[-1].at_rest or left[-1].circuit.open):
+                left.pop()
+            return not left
+
+        return all_rest
 
     def not_at_rest(self) -> list[str]:
         return [record.path for record in self.family.table.values() if not record.at_rest]

@@ -16,6 +16,7 @@ from setpoint.control.family import Family
 from setpoint.control.record import NEVER, Record
 from setpoint.control.snapshot import Fact, Facts, Figures, Snapshot
 from setpoint.machine import Decision, Phase, Position, State, decide
+from setpoint.secrets import without_secrets
 from setpoint.store import Transition
 
 
@@ -53,6 +54,7 @@ class Deciding:
             self.move(record, "forced", forced, "forced by the operator")
         if self._is_paused(record) or (record.stale and record.wanted):
             record.acts = False
+            unwatched(record)
             return False
         for _ in range(self._agenda.limits.moves_at_once):
             fault = self._children_fault(record) if record.children_due else None
@@ -112,7 +114,8 @@ class Deciding:
         record.acts = bool(decision.effects)
         for name in decision.effects:
             self._acting.ask(record, name)
-        record.reason = f"{decision.reason} ({record.action_error})" if record.action_error else decision.reason
+        reason = f"{decision.reason} ({record.action_error})" if record.action_error else decision.reason
+        record.reason = without_secrets(reason, record.secrets) if record.secrets else reason
         if decision.held or record.position.held:
             record.position = record.position._replace(held=decision.held)
         if decision.wake_at is not None:
@@ -126,12 +129,11 @@ class Deciding:
         """Carry out what the state asks of the runtime: to make the worker anew, or to take it away."""
         if signal == "removal":
             record.finished = record.removing = True
+            self._agenda.mark(record)
         elif self._agenda.now < record.action_retry_at:
             self._agenda.look(record, record.action_retry_at)
-            return
         elif not record.restarting and record.wanted:
             self.restart(record, f"{record.state} asks for it: {record.reason}")
-        self._agenda.mark(record)
 
     def restart(self, record: Record, why: str) -> None:
         """Have the worker stop and be made anew; within a time, whatever it does."""
@@ -144,6 +146,8 @@ class Deciding:
         """Put the worker into a state, and tell everybody."""
         source = record.position.state
         now = self._agenda.now
+        if record.secrets:
+            reason = without_secrets(reason, record.secrets)
         record.tally.left(source, now - record.position.entered_at)
         came_from = record.phase
         record.position = Position(target, now)
@@ -164,7 +168,12 @@ class Deciding:
     def _hold_back(self, record: Record, came_from: Phase | None) -> None:
         """Count a start that follows upon another; after several, what it would do next waits, ever longer."""
         state, limits, now = _state_of(record), self._agenda.limits, self._agenda.now
-        begins_again = state.phase is Phase.STARTING and state.act and came_from not in (None, Phase.STOPPED)
+        begins_again = False
+        if state.phase is Phase.STARTING and state.act:
+            begins_again = came_from not in (None, Phase.STOPPED, Phase.STARTING) or state.name in record.starting
+            record.starting = (state.name,) if begins_again else (*record.starting, state.name)
+        elif state.phase is not Phase.STARTING:
+            record.starting = ()
         if not (begins_again or state.signal == "restart"):
             return
         record.restarts = record.restarts + 1 if now < record.calm_at else 1
@@ -228,6 +237,12 @@ def _to_the_millisecond(seconds: float) -> float:
 def _state_of(record: Record) -> State:
     assert record.worker is not None
     return record.worker.machine.by_name[record.position.state]
+
+
+def unwatched(record: Record) -> None:
+    """Nobody sees at present whether a guard holds: what is to hold without a break begins anew."""
+    if record.position.held:
+        record.position = record.position._replace(held={})
 
 
 def forget_failures(record: Record) -> None:

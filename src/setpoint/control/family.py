@@ -9,10 +9,12 @@ never wait for it, unless they are to start `after` it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from setpoint.control.agenda import Abandon, Agenda, Close
+from setpoint.control.comparing import same
 from setpoint.control.record import PUBLIC_SCOPE, Record
 from setpoint.control.snapshot import Fact
 from setpoint.control.variables import Scope
@@ -28,6 +30,14 @@ class Top:
     gone: dict[str, Fact] = field(default_factory=dict)
     gone_specs: dict[str, ChildSpec] = field(default_factory=dict)
     specs: dict[str, ChildSpec] = field(default_factory=dict)
+    circular: frozenset[str] | None = None
+
+
+class Left(NamedTuple):
+    """A worker that an earlier run of the agent left running: its type, and what was wanted of it."""
+
+    type: str
+    desired: Any
 
 
 class Family:
@@ -44,6 +54,10 @@ class Family:
         """Called for each row that goes."""
         self.ran_before: Callable[[str, ChildSpec], bool] = lambda path, spec: False
         """Whether a worker that asked for its removal, before the agent was started again, is the one that is asked for."""
+        self.left_running: Callable[[str, ChildSpec], Left | None] = lambda path, spec: None
+        """What an earlier run of the agent left running at a path, where it is of another type than what is asked for now."""
+        self.given_up: Callable[[str], None] = lambda path: None
+        """Called when nothing counts any more of one that asked for its removal."""
         self._top = Top()
         self._readers: dict[str, dict[str, None]] = {}  # in an order that is the same in every run
 
@@ -84,7 +98,7 @@ class Family:
             if name not in wanted:
                 self._remove(self.table[path])
         for name in [name for name in place.gone if name not in wanted]:
-            del place.gone[name], place.gone_specs[name]
+            self._forget_gone(parent, name)
         for spec in specs:
             self._place(parent, spec)
 
@@ -92,43 +106,68 @@ class Family:
         place = parent or self._top
         record = self.table.get(place.children.get(spec.name, ""))
         if record is None:
-            if spec != place.gone_specs.get(spec.name):
-                place.gone.pop(spec.name, None)
-                place.gone_specs.pop(spec.name, None)
+            if not same(spec, place.gone_specs.get(spec.name)):
+                self._forget_gone(parent, spec.name)
                 self._add(parent, spec)
         elif record.type != spec.worker_type:
             self._remove(record)  # its place is taken by the new one when it is gone
         else:
             self._update(record, spec)
 
+    def _forget_gone(self, parent: Record | None, name: str) -> None:
+        """One that asked for its removal is asked for anew, or not any more: what is known of it counts no longer."""
+        place = parent or self._top
+        place.gone.pop(name, None)
+        if place.gone_specs.pop(name, None) is not None:
+            self.given_up(self._path(parent, name))
+
     def _add(self, parent: Record | None, spec: ChildSpec) -> None:
         path = self._path(parent, spec.name)
         place = parent or self._top
+        if (left := self.left_running(path, spec)) is not None:
+            self.bring_back(parent, spec.name, left)  # and when it has stopped, what is asked for now
+            return
         if self.ran_before(path, spec):
             place.gone[spec.name] = Fact(path, spec.worker_type, "removed", None, "finished earlier")
             place.gone_specs[spec.name] = spec
             return
+        self._row(parent, spec)
+
+    def _row(self, parent: Record | None, spec: ChildSpec) -> Record:
+        path, place = self._path(parent, spec.name), parent or self._top
         record = Record(path, parent, spec)
         record.since, record.born_at = self._agenda.wall, self._agenda.now
         record.position = Position(record.state, record.born_at)
         self.table[path] = record
         place.children[spec.name] = path
+        place.circular = None
         self._watch(record, set(), record.watched())
         self._agenda.mark(record)
         self.added(record)
         self.announce(record)
+        return record
+
+    def bring_back(self, parent: Record | None, name: str, left: Left) -> None:
+        """A worker that an earlier run of the agent left running, and that is not asked for any more: it is stopped, and goes."""
+        path = self._path(parent, name)
+        if path in self.table:
+            return
+        record = self._row(parent, ChildSpec(name, left.type))
+        record.desired, record.derived, record.spec_changed = left.desired, True, False
+        record.removing = True
 
     def _update(self, record: Record, spec: ChildSpec) -> None:
         before = record.given
-        if record.finished or (spec == before and not record.removing):
+        if record.finished or (same(spec, before) and not record.removing):
             return  # one that has finished makes way first, for whatever is asked for now
         watched = record.watched()
+        (record.parent or self._top).circular = None
         record.given = spec
-        if spec.spec != before.spec:
+        if not same(spec.spec, before.spec):
             record.spec_changed = True
             record.generation += 1
             record.circuit.try_now(self._agenda.now)
-        if spec.variables != before.variables:
+        if not same(spec.variables, before.variables):
             self._variables_changed(record)
         self._watch(record, watched, record.watched())
         record.children_due = record.children_due or record.removing  # they were about to go with it
@@ -137,7 +176,7 @@ class Family:
 
     def set_scope(self, scope: Scope) -> None:
         """Other variables at the top of the tree: every spec that may name them is looked at again."""
-        if scope != self.scope:
+        if not same(scope, self.scope):
             self.scope = scope
             for path in self._top.children.values():
                 self._variables_changed(self.table[path])
@@ -184,6 +223,9 @@ class Family:
         if record.finished:
             place.gone[record.name] = record.fact(self._agenda.now, observed=False)
             place.gone_specs[record.name] = record.given
+        record.worker = record.desired = record.observed = record.facts = record.peers = (
+            None  # timers may keep the row for a while
+        )
         if record.parent is not None:
             record.parent.children_due = True
         elif (spec := self._top.specs.get(record.name)) is not None:
@@ -236,6 +278,11 @@ class Family:
     def _circle(self, record: Record) -> str:
         """How a worker waits for itself; "" when it does not."""
         place = record.parent or self._top
+        if place.circular is None:
+            after = {name: self.table[path].given.after for name, path in place.children.items()}
+            place.circular = frozenset(_never_first(after))
+        if record.name not in place.circular:
+            return ""
         ways: list[tuple[str, ...]] = [(record.name,)]
         seen: set[str] = set()
         while ways:
@@ -283,6 +330,24 @@ class Family:
     def height(self) -> int:
         """Levels of the tree: 1 when no worker has a child."""
         return max((path.count("/") - self.root.count("/") for path in self.table), default=0)
+
+
+def _never_first(after: Mapping[str, Sequence[str]]) -> set[str]:
+    """The names that come after themselves, or after one that does."""
+    left = {name: {other for other in others if other in after} for name, others in after.items()}
+    before: dict[str, list[str]] = {}
+    for name, others in left.items():
+        for other in others:
+            before.setdefault(other, []).append(name)
+    free = [name for name, others in left.items() if not others]
+    while free:
+        name = free.pop()
+        del left[name]
+        for later in before.get(name, ()):
+            left[later].discard(name)
+            if not left[later]:
+                free.append(later)
+    return set(left)
 
 
 def _numbered(outlived_by: dict[str, list[str]]) -> dict[str, int]:

@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 from setpoint.control.agenda import Abandon, Agenda, Observe, Timer
 from setpoint.control.record import FOREVER, NEVER, Record
+from setpoint.control.registry import AnyWorker
 from setpoint.control.snapshot import Observation
+from setpoint.control.worker import Worker
+from setpoint.secrets import without_secrets
 
 SHORTEST_PAUSE_S = 0.01
 """Between the starts of two collections that were asked for at once: a worker that asks in each one must not stop the rest."""
@@ -53,7 +56,7 @@ class Observing:
         if at != record.collector_at or record.worker is None:
             return
         record.collector_at = FOREVER
-        due = record.observe_at + record.worker.timeout if record.observing else record.observe_at
+        due = record.observe_at + _pace(record.worker)[1] if record.observing else record.observe_at
         if self._agenda.now < due:
             self._wake(record, due)
         elif record.observing:
@@ -73,8 +76,9 @@ class Observing:
         now = agenda.now
         record.observing = token = agenda.token()
         record.observe_at = now
-        record.beat_at = at = _next_beat(now, worker.interval, record.beat)
-        gives_up_at = now + worker.timeout
+        interval, timeout = _pace(worker)
+        record.beat_at = at = _next_beat(now, interval, record.beat)
+        gives_up_at = now + timeout
         self._wake(record, at if at < gives_up_at else gives_up_at)
         agenda.emit(Observe(record.path, token, worker, record.in_force))
 
@@ -88,7 +92,7 @@ class Observing:
             record.hung_reason = (
                 f"{record.hung} observations in a row gave no answer; it is tried again ever more slowly"
             )
-        error = f"no answer within {record.worker.timeout:g} s"
+        error = f"no answer within {_pace(record.worker)[1]:g} s"
         self._ended(record, record.observing, Outcome(record.observe_at, error=error))
 
     def result(self, record: Record, token: int, outcome: Outcome) -> None:
@@ -112,11 +116,13 @@ class Observing:
         self._take(record, Outcome(self._agenda.now, value), self._agenda.token())
 
     def _take(self, record: Record, outcome: Outcome, token: int) -> None:
-        error = outcome.error
+        error = outcome.error or _wrong_pace(record.worker)
         if not error and not isinstance(outcome.value, Observation):
             error = f"collect_observed_state returned {type(outcome.value).__name__}; expected an Observation"
         awaited = record.sample_token < record.act_gate  # something waits for news from after the last action
         changed = awaited or error != record.error or not record.has_observed
+        if error and record.secrets:
+            error = without_secrets(error, record.secrets)
         told = error != record.error
         record.error = error
         if not error:
@@ -135,17 +141,18 @@ class Observing:
             self._agenda.mark(record)
 
     def _plan_next(self, record: Record, *, at_once: bool) -> None:
-        agenda, worker = self._agenda, record.worker
-        assert worker is not None
+        agenda = self._agenda
+        assert record.worker is not None
+        interval, _ = _pace(record.worker)
         if record.hung >= agenda.limits.hung_observations:
             pause = agenda.limits.backoff(record.hung - agenda.limits.hung_observations + 1, agenda.jitter)
-            record.observe_at = agenda.now + max(worker.interval, pause)
+            record.observe_at = agenda.now + max(interval, pause)
         elif at_once and not record.hung:
             record.observe_at = max(agenda.now, record.observe_at + SHORTEST_PAUSE_S)
-        elif agenda.now < record.beat_at - 0.5 * worker.interval:
+        elif agenda.now < record.beat_at - 0.5 * interval:
             record.observe_at = record.beat_at
         else:
-            record.observe_at = _next_beat(agenda.now, worker.interval, record.beat)
+            record.observe_at = _next_beat(agenda.now, interval, record.beat)
         self._wake(record, record.observe_at)
 
     def drop(self, record: Record) -> None:
@@ -164,7 +171,7 @@ class Observing:
             return  # it has been made anew since
         fresh_for = agenda.limits.stale_after
         if record.worker is not None:  # one that is rarely measured is not stale between two measurements
-            fresh_for = max(fresh_for, 3 * record.worker.interval)
+            fresh_for = max(fresh_for, 3 * _pace(record.worker)[0])
         stale_at = max(record.sampled_at, record.born_at) + fresh_for
         if agenda.now >= stale_at:
             if not record.stale:
@@ -173,6 +180,21 @@ class Observing:
                 agenda.mark(record)
             stale_at = agenda.now + fresh_for
         agenda.at(stale_at, Timer.STALE, record, record.born_at)
+
+
+def _pace(worker: AnyWorker) -> tuple[float, float]:
+    """Interval and time-out of a worker, which may change them at any time; the usual ones in place of what is no number above 0."""
+    interval, timeout = worker.interval, worker.timeout
+    if interval > 0 and timeout > 0 and interval < FOREVER:
+        return interval, timeout
+    return Worker.interval, Worker.timeout
+
+
+def _wrong_pace(worker: AnyWorker | None) -> str:
+    """What is wrong with the pace that a worker has set for itself; "" when nothing is."""
+    if worker is None or (worker.interval > 0 and worker.timeout > 0 and worker.interval < FOREVER):
+        return ""
+    return f"interval {worker.interval} and timeout {worker.timeout} must be finite and above 0 s"
 
 
 def _differs(new: object, old: object) -> bool:

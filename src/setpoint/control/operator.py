@@ -43,6 +43,8 @@ class Operator:
                 record.paused = why or "no reason given"
             case "resume":
                 record.paused = ""
+                if record.restarting:
+                    self._deciding.restart(record, record.restarting)  # its time to stop begins now
             case "disable":
                 record.disabled = why or "no reason given"
             case "enable":
@@ -58,6 +60,8 @@ class Operator:
     def _restart(self, record: Record, why: str) -> None:
         if not record.alive or not record.wanted:
             raise NotPossible(f"{record.path} is {record.state} and not wanted running; there is nothing to restart")
+        if record.paused:
+            raise NotPossible(f"{record.path} is paused ({record.paused}); resume it first")
         self._deciding.restart(record, f"restarted by the operator: {why}")
 
     def _retry(self, record: Record) -> None:

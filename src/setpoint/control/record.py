@@ -46,6 +46,9 @@ class Record:
     spec_changed: bool = True  # the spec, or a variable it may name, since the last derivation
     spec_in_force: Any = NO_SPEC  # as rendered at the last derivation
     spec_error: str = ""
+    secrets: frozenset[str] = (
+        frozenset()
+    )  # values of variables with secret names, which may stand anywhere in what it is given
     generation: int = 1
     seen_generation: int = 0
 
@@ -56,6 +59,7 @@ class Record:
     starts: int = 0  # over the life of the store
     restarts: int = 0  # starts that followed upon one another
     calm_at: float = NEVER  # a start after this follows upon no other
+    starting: tuple[str, ...] = ()  # the acting states that this start has been through
     removing: bool = False
     finished: bool = False  # it asked for its removal itself
     stops_after: frozenset[str] = frozenset()  # at shutdown: the workers that need it
@@ -72,6 +76,9 @@ class Record:
     children: dict[str, str] = field(default_factory=dict)
     gone: dict[str, Fact] = field(default_factory=dict)  # children that asked for their removal
     gone_specs: dict[str, ChildSpec] = field(default_factory=dict)  # what they had been asked for
+    circular: frozenset[str] | None = (
+        None  # children that wait for themselves to start, or for one that does; None: not known
+    )
     children_due: bool = True
 
     observed: Any = None
@@ -103,6 +110,7 @@ class Record:
     marked: bool = False  # something it reads has changed, and it has not been evaluated since
     lag: float = 0.0  # how late the runtime came to its latest timer
     look_at: float = FOREVER  # when the earliest pending timer will have it looked at
+    resyncs: bool = False  # its resync timer is set
     told: tuple[str, str, str, bool] = ("", "", "", True)  # state, reason, stalled, wanted, as last announced
     memory: Memory | None = None  # what an earlier run of the agent left of it, until it has come to life
     remembered: tuple[Any, ...] = ()  # of what the store was told last, what decides whether to tell it again
@@ -144,8 +152,14 @@ class Record:
 
     @property
     def at_rest(self) -> bool:
-        """Nothing of it runs: stopped or never alive, and no action in flight."""
-        return (not self.alive or self.phase is Phase.STOPPED) and not self.running
+        """Nothing of it runs: stopped, failed for good or never alive, no action in flight, and nothing left over from an earlier run."""
+        if self.running:
+            return False
+        if not self.alive:
+            return self.memory is None or self.memory.standing.at_rest
+        assert self.worker is not None
+        state = self.worker.machine.by_name[self.position.state]
+        return state.phase is Phase.STOPPED or state.final
 
     @property
     def stalled(self) -> str:

@@ -38,6 +38,8 @@ MAX_INT: Final = 2**53
 NO_FACTS: Final[Mapping[str, Fact]] = {}
 NO_FIELDS: Final[Plain] = {}
 NOTHING: Final = object()
+NAMING: Final = frozenset({"name", "key", "header"})
+"""Fields whose value may name the secret that stands beside it."""
 
 
 class Look(NamedTuple):
@@ -53,6 +55,7 @@ class Look(NamedTuple):
     now: float
     wall: float
     outcome: Decision | str
+    secrets: frozenset[str] = frozenset()
 
 
 class Recorder:
@@ -88,7 +91,19 @@ class Recorder:
         if worker is not None:
             children, peers = _captured(snapshot.children), _captured(snapshot.peers)
             self._writer.put(
-                Look(record.path, record.type, worker.machine, snapshot, children, peers, position, now, wall, outcome)
+                Look(
+                    record.path,
+                    record.type,
+                    worker.machine,
+                    snapshot,
+                    children,
+                    peers,
+                    position,
+                    now,
+                    wall,
+                    outcome,
+                    record.secrets,
+                )
             )
 
     @property
@@ -163,21 +178,21 @@ def _snapshot(look: Look, clocks: Plain, before: Look | None, written: Plain) ->
         earlier = getattr(before.snapshot, name) if before else NOTHING
         if name in FACTS:
             facts = getattr(look, name)
-            fields[name] = _facts(facts, getattr(before, name, NO_FACTS), known.get(name, NO_FIELDS))
+            fields[name] = _facts(facts, getattr(before, name, NO_FACTS), known.get(name, NO_FIELDS), look.secrets)
             clocks[name] = {name: fact.age for name, fact in facts.items()} if facts else NO_FIELDS
         elif isinstance(value, Figures):
             alike = earlier is not NOTHING and counted(value) == counted(earlier)
             fields[name] = known[name] if alike else _figures(value)
             clocks[name] = _running(value, look)
         else:
-            fields[name] = known[name] if value is earlier else _plain(value, earlier, known.get(name))
+            fields[name] = known[name] if value is earlier else _plain(value, earlier, known.get(name), look.secrets)
     return fields
 
 
-def _plain(value: Any, before: Any, written: Any) -> Any:
+def _plain(value: Any, before: Any, written: Any, secrets: frozenset[str]) -> Any:
     """The value without secrets; what was written before, as far as it is the same. Most fields of an observation are."""
-    if not isinstance(value, msgspec.Struct):
-        return redacted(value)
+    if not isinstance(value, msgspec.Struct) or not NAMING.isdisjoint(value.__struct_fields__):
+        return redacted(value, secrets)
     fields: Plain = {}
     earlier = astuple(before) if type(value) is type(before) else repeat(NOTHING)
     for name, field, was in zip(value.__struct_fields__, astuple(value), earlier, strict=False):
@@ -186,7 +201,7 @@ def _plain(value: Any, before: Any, written: Any) -> Any:
         elif type(field) in (int, bool, float) and abs(field) < MAX_INT and not names_a_secret(name):
             fields[name] = field
         else:
-            fields[name] = redacted({name: field})[name]
+            fields[name] = redacted({name: field}, secrets)[name]
     return fields
 
 
@@ -204,14 +219,14 @@ def _running(figures: Figures, look: Look) -> Plain:
     return fields
 
 
-def _facts(facts: Mapping[str, Fact], before: Mapping[str, Fact], written: Plain) -> Plain:
+def _facts(facts: Mapping[str, Fact], before: Mapping[str, Fact], written: Plain, secrets: frozenset[str]) -> Plain:
     fields: Plain = {}
     for name, fact in facts.items():
         earlier = before.get(name)
         if earlier is not None and earlier._replace(age=fact.age) == fact:
             fields[name] = written[name]
         else:
-            fields[name] = redacted(fact._replace(age=None))
+            fields[name] = redacted(fact._replace(age=None), secrets)
             del fields[name]["age"]
     return fields or NO_FIELDS
 
@@ -228,11 +243,11 @@ def _position(position: Position) -> Plain:
 def _decision(look: Look) -> Plain:
     outcome = look.outcome
     if isinstance(outcome, str):
-        return {"state": look.position.state, "error": redacted(outcome)}
+        return {"state": look.position.state, "error": redacted(outcome, look.secrets)}
     return {
         "state": outcome.state,
         "event": outcome.arc.event if outcome.arc else "",
         "effects": list(outcome.effects),
-        "reason": redacted(outcome.reason),
+        "reason": redacted(outcome.reason, look.secrets),
         "wake_at": outcome.wake_at,
     }

@@ -2,8 +2,9 @@
 
     supervise([ChildSpec("hello", "candle")], {"candle": Candle})
 
-The first SIGINT or SIGTERM tells every worker to stop and waits until all have, within the budget; the second ends the process as it would
-any other. This is the smallest program around a supervisor; the agent (``setpoint up``) is the complete one.
+The first SIGINT or SIGTERM tells every worker to stop and waits until all have, within the budget; the second ends the process at once, as
+it would any program that does not listen to it: no call and no code that blocks the loop can keep it. This is the smallest program around
+a supervisor; the agent (``setpoint up``) is the complete one.
 """
 
 from __future__ import annotations
@@ -31,9 +32,14 @@ def supervise(specs: Sequence[ChildSpec], types: Registry | Mapping[str, Factory
 
     `types` are the worker types that the specs name: a registry, or worker classes and functions that make workers by name. Returns when
     all have stopped; raises `SystemExit` with code 1 when one has not, which is named on stderr. For the main thread, outside of any
-    event loop. Raises `ValueError` when two workers have the same name.
+    event loop; the signals do afterwards what they did before. Raises `ValueError` when two workers have the same name.
     """
-    left = asyncio.run(_supervise(specs, types, root))
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        left = asyncio.run(_supervise(specs, types, root))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
     if left:
         raise SystemExit(1)
 
@@ -62,16 +68,19 @@ def _registry(types: Registry | Mapping[str, Factory]) -> Registry:
 
 
 def _told_to_stop() -> asyncio.Event:
-    """Set at the first signal; from then on signals do what they do to any process."""
+    """Set at the first signal; from then on signals do what they do to any process.
+
+    The handlers are plain ones, not the loop's: they are called even while something blocks the loop.
+    """
     loop, told = asyncio.get_running_loop(), asyncio.Event()
 
-    def obey() -> None:
-        told.set()
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+    def obey(number: int, frame: object) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)  # not Python's, whose KeyboardInterrupt waits for every call to end
+        loop.call_soon_threadsafe(told.set)
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, obey)
+        signal.signal(number, obey)
     return told
 
 

@@ -15,12 +15,11 @@ from setpoint.machine import Machine, Position, Refused, migrate, resume
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who a worker is. `asked` is a digest of the spec it was given."""
+    """Who a worker is. `parent` is the path of its parent, "" at the top."""
 
     type: str
     name: str
     parent: str
-    asked: str
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -34,7 +33,8 @@ class Standing(msgspec.Struct, frozen=True):
     """Where a worker stands, in which machine, what operators told it, and its counts.
 
     `in_state` and `clocks` are seconds that had passed at wall time `at`, as `setpoint.machine.elapsed` gives them; `since` is the wall
-    time at which it entered the state.
+    time at which it entered the state. `at_rest`: nothing of it ran. `finished` is set once it has gone because it asked for that, and
+    `asked` is then a digest of the spec that it was given.
     """
 
     machine: str = ""
@@ -50,7 +50,10 @@ class Standing(msgspec.Struct, frozen=True):
     starts: int = 0
     paused: str = ""
     disabled: str = ""
+    down: float = 0.0  # seconds in which nobody ran it, before `at` and since it was last alive
+    at_rest: bool = True
     finished: bool = False
+    asked: str = ""
 
 
 class Found(NamedTuple):
@@ -62,13 +65,27 @@ class Found(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What an earlier run of the agent left of one worker: where it stood, what was asked of it, the machine it had (where that was
-    kept), and until when the agent was alive, in wall time."""
+    """What an earlier run of the agent left of one worker: who it was, where it stood, what was wanted of it (plain data), the machine it
+    had (where that was kept), and until when the agent was alive, in wall time."""
 
+    identity: Identity
     standing: Standing
-    asked: str
+    desired: Any
     definition: Machine | None
     alive_at: float
+
+    @property
+    def left_running(self) -> bool:
+        """Something of it may run still: it was not at rest when the agent ended."""
+        return bool(self.standing.state) and not self.standing.at_rest and not self.standing.finished
+
+    def moved_on(self, wall: float) -> Standing:
+        """Where it stood, as of a later moment. The time without an agent is not in its clocks, but in `down`."""
+        was = self.standing
+        ran_on = 0.0 if was.down else max(0.0, self.alive_at - was.at)
+        down = was.down + max(0.0, wall - max(self.alive_at, was.at) if not was.down else wall - was.at)
+        clocks = {key: seconds + ran_on for key, seconds in was.clocks.items()}
+        return msgspec.structs.replace(was, in_state=was.in_state + ran_on, clocks=clocks, down=down, at=wall)
 
     def state_for(self, worker: AnyWorker) -> Found:
         """Where the worker goes on, by its machine and the migrations it declares."""
@@ -88,11 +105,7 @@ class Memory(NamedTuple):
 
     def position(self, machine: Machine, state: str, *, now: float, wall: float) -> Position:
         """Where its machine goes on, each clock as its policy says. Raises what `setpoint.machine.resume` raises."""
-        was = self.standing
-        ran_on = max(0.0, self.alive_at - was.at)
-        stored = {
-            "state": state,
-            "in_state": was.in_state + ran_on,
-            "clocks": {key: seconds + ran_on for key, seconds in was.clocks.items()},
-        }
-        return resume(machine, stored, down_for=max(0.0, wall - max(self.alive_at, was.at)), now=now)
+        was = self.moved_on(wall)
+        return resume(
+            machine, {"state": state, "in_state": was.in_state, "clocks": was.clocks}, down_for=was.down, now=now
+        )

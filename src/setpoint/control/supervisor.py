@@ -22,12 +22,13 @@ from setpoint.control.limits import Limits
 from setpoint.control.observing import Outcome
 from setpoint.control.operator import Verb
 from setpoint.control.record import Record
-from setpoint.control.registry import Registry
+from setpoint.control.registry import AnyWorker, Registry
 from setpoint.control.snapshot import Fact, Observation
 from setpoint.control.variables import Scope
 from setpoint.control.views import WorkerDetail, WorkerView, detail, view
 from setpoint.control.worker import ChildSpec, Context
 from setpoint.machine import Explanation, explain
+from setpoint.services.blocking import in_thread
 from setpoint.store import Journal, MemoryJournal, Store, Transition
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ class Supervisor:
     ) -> None:
         self._wall = wall
         self._loop = asyncio.get_running_loop()
+        self._store = store
         self.journal: Journal = store or MemoryJournal()
         scope = Scope(everywhere=variables or {}, location=location or {})
         self.core = Core(registry, root=root, limits=limits, seed=seed, scope=scope, store=store)
@@ -135,6 +137,11 @@ class Supervisor:
         self.core.tell(path, verb, why=why, state=state)
         self._kick()
 
+    async def saved(self, timeout: float = 1.0) -> bool:
+        """Wait until all that has happened so far is in the store, for at most so many seconds; False when it is not by then."""
+        store = self._store
+        return store is None or await in_thread(lambda: store.flush(timeout))
+
     def listen(self, listener: Listener) -> None:
         """Be told of every transition and change of reason, in the loop's thread. Must return at once."""
         self.core.listen(listener)
@@ -169,11 +176,12 @@ class Supervisor:
         ends_at = self._loop.time() + budget
         self.core.shut_down()
         self._kick()
-        if not await self.until(lambda _: self.core.at_rest, 0.5 * budget):
+        resting = self.core.resting()
+        if not await self.until(lambda _: resting(), 0.5 * budget):
             self._tell_time()
             self.core.hurry()
             self._kick()
-            await self.until(lambda _: self.core.at_rest, 0.4 * budget)
+            await self.until(lambda _: resting(), 0.4 * budget)
         left = self.core.not_at_rest()
         for path in left:
             log.warning(
@@ -266,6 +274,8 @@ class Supervisor:
 
     async def _let_go(self, timeout: float) -> None:
         """End everything that still runs, without waiting longer for what does not listen."""
+        if self._ended:
+            return
         self._ended = True
         if self._pending is not None:
             self._pending.cancel()
@@ -280,17 +290,20 @@ class Supervisor:
 
     # what the core asks of it
 
-    def _context(self, record: Record) -> Context:
+    def _context(self, record: Record, worker: AnyWorker) -> Context:
         path = record.path
 
+        def is_it_still() -> bool:  # and not a successor of the same name
+            return self.records.get(path) is record and record.worker is worker
+
         def push(value: Observation) -> None:
-            if self.records.get(path) is record:  # not for a successor of the same name
+            if is_it_still():
                 self._tell_time()
                 self.core.pushed(path, value)
                 self._kick()
 
         def observe() -> None:
-            if self.records.get(path) is record:
+            if is_it_still():
                 self._tell_time()
                 self.core.observe(path)
                 self._kick()

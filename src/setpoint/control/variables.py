@@ -73,23 +73,28 @@ class Scope:
 
 def rendered(spec: Any, scope: Scope, internal: Mapping[str, Any]) -> Any:
     """The spec with every template in it rendered; what is no plain data is returned as it is. Raises `SpecError`."""
-    if not _dynamic(spec):
+    if not _dynamic(spec, set()):
         return spec
     return _render(spec, scope.names(internal), Budget(MAX_STEPS, MAX_CHARACTERS), "")
 
 
-def _dynamic(value: Any, depth: int = 0) -> bool:
-    """Whether there is a template in it."""
+def _dynamic(value: Any, seen: set[int], depth: int = 0) -> bool:
+    """Whether there is a template in it. A part that stands in several places, as with anchors in YAML, is looked at once."""
     if isinstance(value, str):
         return "{{" in value
+    if not isinstance(value, Mapping | list | tuple) or id(value) in seen:
+        return False
     if depth > MAX_DEPTH:
         raise SpecError(f"the spec is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
-        return any(_dynamic(child, depth + 1) for child in value.values())
-    return isinstance(value, list | tuple) and any(_dynamic(child, depth + 1) for child in value)
+    seen.add(id(value))
+    children = value.values() if isinstance(value, Mapping) else value
+    return any(_dynamic(child, seen, depth + 1) for child in children)
 
 
 def _render(value: Any, names: Mapping[str, Any], budget: Budget, place: str) -> Any:
+    budget.steps -= 1
+    if budget.steps < 0:
+        raise SpecError("the spec renders to more values than are allowed; use a smaller one")
     if isinstance(value, Mapping):
         return {
             key: _render(child, names, budget, f"{place}.{key}" if place else str(key)) for key, child in value.items()

@@ -39,6 +39,14 @@ class ChildSpec:
     after: tuple[str, ...] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for what, value in (("name", self.name), ("worker_type", self.worker_type)):
+            given: object = value  # typed code cannot pass anything else; untyped code can
+            if not isinstance(given, str):
+                raise TypeError(
+                    f"ChildSpec: {what} is {given!r}; expected a text, for the type the name under which it is registered"
+                )
+
 
 @dataclass(frozen=True)
 class Context:

@@ -220,8 +220,11 @@ def _stay(row: Row, moment: Moment) -> Decision:
 
 
 def text_of(reason: Reason, snapshot: Any) -> str:
-    """The text of a reason for this snapshot."""
-    return reason(snapshot) if callable(reason) else reason
+    """The text of a reason for this snapshot; what a function gives that is no text is made one."""
+    if not callable(reason):
+        return reason
+    text: object = reason(snapshot)  # typed code gives nothing but a text; untyped code may
+    return text if isinstance(text, str) else "" if text is None else str(text)
 
 
 def _what_it_waits_for(row: Row, moment: Moment) -> str:

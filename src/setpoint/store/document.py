@@ -19,7 +19,7 @@ import msgspec
 
 from setpoint.secrets import without_secrets
 from setpoint.store.journal import Journal, Step
-from setpoint.store.secrets import redacted
+from setpoint.store.secrets import NO_SECRETS, redacted
 
 Kind = Literal["identity", "desired", "observed", "state"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -63,19 +63,25 @@ class Store(Journal, Protocol):
     def alive_at(self) -> float | None:
         """Wall time up to which the previous user of this store is known to have run, within ten seconds; None when there was none."""
 
-    def put(self, path: str, kind: Kind, value: Any, *, at: float) -> None:
-        """Keep the value as the latest; the last one before the next writing wins. `value` must not be changed afterwards."""
+    def put(self, path: str, kind: Kind, value: Any, *, at: float, secrets: frozenset[str] = NO_SECRETS) -> None:
+        """Keep the value as the latest; the last one before the next writing wins. `value` must not be changed afterwards.
+
+        `secrets` are texts that are left out wherever they stand in it (see `setpoint.secrets.secrets_among`).
+        """
 
     def drop(self, path: str) -> None:
         """The worker is gone for good: so are its documents, whoever wrote them. Its transitions stay, as long as others do."""
 
     def load(self) -> dict[str, Documents]:
-        """All documents by path as they are now, what is waiting to be written included. Ends all conflicts in favour of what is stored."""
+        """All documents by path as they are now, what is waiting to be written included. Ends all conflicts in favour of what is stored.
+
+        A document that cannot be read is left out, and logged.
+        """
 
     def refresh(self, path: str) -> Documents:
         """The documents of one worker as they are now; ends its conflicts in favour of what is stored."""
 
-    def update(self, path: str, kind: Kind, value: Any, *, version: int) -> int:
+    def update(self, path: str, kind: Kind, value: Any, *, version: int, secrets: frozenset[str] = NO_SECRETS) -> int:
         """Write now, if the stored version is `version` (0: there is none); the new version.
 
         Raises `Conflict` when it is another, `StoreError` when it cannot be written.
@@ -85,7 +91,7 @@ class Store(Journal, Protocol):
         """Keep an exported machine, as it is, as long as a `state` document names it under the key ``hash``, or this store is open."""
 
     def machine(self, hash: str) -> Mapping[str, Any] | None:
-        """The machine with this content hash; None when it is not known."""
+        """The machine with this content hash; None when it is not known, or cannot be read."""
 
     def typical(self, *, path: str = "", type: str = "") -> Sequence[Step]:
         """How long the steps of this worker, of workers of this type, or of all, took before; the most frequent first.
@@ -100,17 +106,19 @@ class Store(Journal, Protocol):
         """Write all that was put before this call; False when it could not be written within `timeout` seconds."""
 
 
-def encoded(value: Any) -> str:
+def encoded(value: Any, secrets: frozenset[str] = NO_SECRETS) -> str:
     """The value as it is stored: JSON, without secrets, keys in order so that equal content is equal text.
 
     Raises `StoreError` when it has no such form or is too large.
     """
     try:
-        text = _ENCODER.encode(redacted(value))
+        text = _ENCODER.encode(redacted(value, secrets))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # an object's own code may raise anything
-        raise StoreError(f"{type(value).__name__} cannot be stored: {type(error).__name__}: {_brief(error)}") from error
+        raise StoreError(
+            f"{type(value).__name__} cannot be stored: {type(error).__name__}: {_brief(error, secrets)}"
+        ) from error
     if len(text) > MAX_DOCUMENT_BYTES:
         raise StoreError(f"{len(text)} bytes of {type(value).__name__} are too large to be stored")
     return text.decode()
@@ -122,9 +130,9 @@ def in_words(troubles: Sequence[str]) -> str:
     return "; ".join([*troubles[:3], *more])
 
 
-def _brief(error: BaseException) -> str:
+def _brief(error: BaseException, secrets: frozenset[str]) -> str:
     try:
-        return without_secrets(str(error)[:200])
+        return without_secrets(str(error), secrets)[:200]
     except Exception:
         return "it does not say why"
 

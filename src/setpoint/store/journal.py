@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from statistics import median
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -63,6 +64,7 @@ class MemoryJournal:
         self._rows: OrderedDict[str, deque[Transition]] = OrderedDict()
 
     def append(self, transition: Transition) -> None:
+        transition = storable(transition)
         rows = self._rows.get(transition.path)
         if rows is None:
             rows = self._rows[transition.path] = deque(maxlen=self._keep)
@@ -73,10 +75,10 @@ class MemoryJournal:
         rows.append(transition)
 
     def history(self, path: str, limit: int = 100) -> Sequence[Transition]:
-        return [without_secret(row) for row in latest(self._rows.get(path, ()), limit)]
+        return [without_secret(row) for row in latest(self._rows.get(as_text(path), ()), limit)]
 
     def typical(self, *, path: str = "", type: str = "") -> Sequence[Step]:
-        rows = [self._rows.get(path, ())] if path else self._rows.values()
+        rows = [self._rows.get(as_text(path), ())] if path else self._rows.values()
         return steps_of(row for each in rows for row in each if row.type == type or not type)
 
     def close(self) -> None:
@@ -86,6 +88,47 @@ class MemoryJournal:
 def latest(rows: Iterable[Transition], limit: int) -> list[Transition]:
     """The last `limit` of them."""
     return list(rows)[-limit:] if limit > 0 else []
+
+
+def storable(transition: Transition) -> Transition:
+    """The transition with fields of the types that they are declared to have, whatever is in them: reasons come from anybody's code."""
+    texts = (
+        transition.path,
+        transition.event,
+        transition.source,
+        transition.target,
+        transition.reason,
+        transition.type,
+    )
+    if (
+        type(transition.at) is float
+        and isfinite(transition.at)
+        and all(type(text) is str and text.isascii() for text in texts)
+    ):
+        return transition
+    path, event, source, target, reason, type_ = map(as_text, texts)
+    return Transition(path, as_time(transition.at), event, source, target, reason, type_)
+
+
+def as_text(value: Any) -> str:
+    """As text that can be kept: a broken character, as in a file name that is not Unicode, becomes ``?``; what is no text, its text."""
+    if type(value) is str and value.isascii():
+        return value
+    try:
+        text = "" if value is None else str.__str__(value) if isinstance(value, str) else str(value)
+        return text.encode(errors="replace").decode()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an object's own code may raise anything
+        return type(value).__name__
+
+
+def as_time(value: Any) -> float:
+    """As seconds since the epoch; 0 for what is no time."""
+    try:
+        return float(value) if isfinite(value) else 0.0
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def without_secret(transition: Transition) -> Transition:

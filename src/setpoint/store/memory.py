@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from setpoint.store.document import KINDS, Conflict, Document, Documents, Kind, StoreError, encoded, in_words
-from setpoint.store.journal import MemoryJournal
+from setpoint.store.journal import MemoryJournal, as_text, as_time
+from setpoint.store.secrets import NO_SECRETS
 
 Key = tuple[str, Kind]
 
@@ -24,16 +25,17 @@ class MemoryStore(MemoryJournal):
         super().__init__(keep)
         self._wall = wall
         self.alive_at: float | None = None
-        self._waiting: dict[Key, tuple[Any, float]] = {}
+        self._waiting: dict[Key, tuple[Any, float, frozenset[str]]] = {}
         self._stored: dict[Key, tuple[str, int, float]] = {}
         self._machines: dict[str, Mapping[str, Any]] = {}
         self._version = 0
         self._unstorable: dict[Key, str] = {}
 
-    def put(self, path: str, kind: Kind, value: Any, *, at: float) -> None:
-        self._waiting[path, kind] = (value, at)
+    def put(self, path: str, kind: Kind, value: Any, *, at: float, secrets: frozenset[str] = NO_SECRETS) -> None:
+        self._waiting[as_text(path), kind] = (value, as_time(at), secrets)
 
     def drop(self, path: str) -> None:
+        path = as_text(path)
         for kind in KINDS:
             for table in (self._waiting, self._stored, self._unstorable):
                 table.pop((path, kind), None)
@@ -47,14 +49,16 @@ class MemoryStore(MemoryJournal):
 
     def refresh(self, path: str) -> Documents:
         self._settle()
+        path = as_text(path)
         return {kind: self._document(path, kind) for kind in KINDS if (path, kind) in self._stored}
 
-    def update(self, path: str, kind: Kind, value: Any, *, version: int) -> int:
+    def update(self, path: str, kind: Kind, value: Any, *, version: int, secrets: frozenset[str] = NO_SECRETS) -> int:
         self._settle()
+        path = as_text(path)
         stored = self._stored.get((path, kind), ("", 0, 0.0))[1]
         if stored != version:
             raise Conflict(path, kind, stored)
-        self._write((path, kind), encoded(value), self._wall())
+        self._write((path, kind), encoded(value, secrets), self._wall())
         return self._stored[path, kind][1]
 
     def keep_machine(self, hash: str, definition: Mapping[str, Any]) -> None:
@@ -85,10 +89,10 @@ class MemoryStore(MemoryJournal):
 
     def _settle(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        for key, (value, at) in waiting.items():
+        for key, (value, at, secrets) in waiting.items():
             self._unstorable.pop(key, None)
             try:
-                self._write(key, encoded(value), at)
+                self._write(key, encoded(value, secrets), at)
             except StoreError as error:
                 self._unstorable[key] = f"{key[1]} of {key[0]} is not stored: {error}"
 

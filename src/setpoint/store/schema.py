@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -28,6 +29,8 @@ APPLICATION_ID: Final = 0x53745074
 """``StPt``: marks a SQLite file as a store; see https://www.sqlite.org/pragma.html#pragma_application_id."""
 JOURNAL: Final = "journal.sqlite"
 """What held the transitions before there was a store, in the same directory."""
+_TOLERANT: Final = partial(str, encoding="utf-8", errors="replace")
+"""How text is read: one broken character shall cost nothing but itself."""
 BUSY_S: Final = 2.0
 """How long a lock of another process is waited for."""
 
@@ -91,6 +94,7 @@ def open_for_reading(file: Path) -> sqlite3.Connection:
             "&immutable=1"  # SQLite cannot make the files with which it follows a writer; without a log there is none
         )
     connection = sqlite3.connect(name, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _TOLERANT
     try:
         schema = _recognise(connection, file)
     except sqlite3.DatabaseError as error:
@@ -152,6 +156,7 @@ def migrate(connection: sqlite3.Connection, *, to: int = SCHEMA) -> None:
 
 def _opened(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _TOLERANT
     try:
         _recognise(connection, file)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -190,8 +195,8 @@ def _recognise(connection: sqlite3.Connection, file: Path) -> int:
     if application == APPLICATION_ID:
         if schema > SCHEMA:
             raise NewerSchema(
-                f"{file} was written by Setpoint {_writer(connection)} (schema {schema}); this is {__version__} and knows schemas up to "
-                f"{SCHEMA}. Use that version or a newer one, or another data directory; the file was left as it is"
+                f"{file} was written by Setpoint {_writer(connection)} (schema {schema}), and this is {__version__}, which knows schemas "
+                f"up to {SCHEMA}; use that version or a newer one, or another data directory"
             )
         return int(schema)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}

@@ -31,9 +31,10 @@ import structlog
 
 from setpoint.store import rows
 from setpoint.store.document import Document, Documents, Kind, StoreError, encoded, in_words
-from setpoint.store.journal import Step, Transition
+from setpoint.store.journal import Step, Transition, as_text, as_time, storable
 from setpoint.store.rows import Batch, Write, Written
 from setpoint.store.schema import check_file, is_damage, open_for_reading, open_store, set_aside
+from setpoint.store.secrets import NO_SECRETS
 from setpoint.store.waiting import KEEP_WAITING, Taken, Waiting
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,7 @@ class SqliteStore:
         self._thread: threading.Thread | None = None
         if read_only:
             self._reader = open_for_reading(file)
-            self.alive_at = rows.fact(self._reader, "alive_at")
+            self.alive_at = rows.alive_at(self._reader)
             return
         with self._commit:
             try:
@@ -99,39 +100,39 @@ class SqliteStore:
 
     # what the runtime says
 
-    def put(self, path: str, kind: Kind, value: Any, *, at: float) -> None:
+    def put(self, path: str, kind: Kind, value: Any, *, at: float, secrets: frozenset[str] = NO_SECRETS) -> None:
         if self._read_only:
             self._refuse_to_write()
-        if self._waiting.put(path, kind, value, at):
+        if self._waiting.put(as_text(path), kind, value, as_time(at), secrets):
             self._wake()
 
     def drop(self, path: str) -> None:
         self._refuse_to_write()
-        self._waiting.drop(path)
+        self._waiting.drop(as_text(path))
         self._wake()
 
     def append(self, transition: Transition) -> None:
         self._refuse_to_write()
-        self._waiting.append(transition)
+        self._waiting.append(storable(transition))
         self._wake()
 
     def keep_machine(self, hash: str, definition: Mapping[str, Any]) -> None:
         self._refuse_to_write()
-        if self._waiting.keep_machine(hash, definition):
+        if self._waiting.keep_machine(as_text(hash), definition):
             self._wake()
 
-    def update(self, path: str, kind: Kind, value: Any, *, version: int) -> int:
+    def update(self, path: str, kind: Kind, value: Any, *, version: int, secrets: frozenset[str] = NO_SECRETS) -> int:
         self._refuse_to_write()
-        write = Write(path, kind, encoded(value), self._wall(), version)
+        write = Write(as_text(path), kind, encoded(value, secrets), self._wall(), version)
         with self._writing() as mine:
-            if not mine or not self._write_waiting() or self._writer is None:
+            if not mine or not self._write_waiting(everything=True) or self._writer is None:
                 raise StoreError(f"{kind} of {path} cannot be written now: {self.trouble()}")
             try:
                 written = rows.replace(self._writer, write, version=version)
             except sqlite3.Error as error:
                 self._failed(error)
                 raise StoreError(f"{kind} of {path} cannot be written now: {error}") from error
-            self._waiting.written(write, value, written)
+            self._waiting.written(write, value, secrets, written)
             return written
 
     # what is asked of it
@@ -140,10 +141,12 @@ class SqliteStore:
         return self._read_documents("")
 
     def refresh(self, path: str) -> Documents:
+        path = as_text(path)
         return self._read_documents(path).get(path, {})
 
     def history(self, path: str, limit: int = 100) -> Sequence[Transition]:
         """The latest transitions of one worker, oldest first, in the order in which they were made."""
+        path = as_text(path)
         waiting, last_id = self._waiting_transitions(path, limit)
         if len(waiting) >= limit:
             return waiting
@@ -151,6 +154,7 @@ class SqliteStore:
         return [*(found or ()), *waiting]
 
     def typical(self, *, path: str = "", type: str = "") -> Sequence[Step]:
+        path, type = as_text(path), as_text(type)
         waiting, last_id = self._waiting_transitions(path)
         return self._read(lambda c: rows.typical(c, waiting, path=path, type=type, up_to=last_id)) or []
 
@@ -190,15 +194,15 @@ class SqliteStore:
     def _read_documents(self, path: str) -> dict[str, Documents]:
         with self._writing() as mine:
             if mine and not self._read_only:
-                self._write_waiting()
+                self._write_waiting(everything=True)
             version, found = self._read(lambda c: _snapshot(c, path)) or (0, {})
             self._waiting.read(found, path=path, known=0 if path else version)
             waiting = self._waiting.documents(path)
-        for (where, kind), value, at in waiting:
+        for (where, kind), value, at, secrets in waiting:
             documents = found.setdefault(where, {})
             version = documents[kind].version if kind in documents else 0
             with suppress(StoreError):  # said once the writer comes to it
-                documents[kind] = Document(kind, msgspec.json.decode(encoded(value)), version, at)
+                documents[kind] = Document(kind, msgspec.json.decode(encoded(value, secrets)), version, at)
         return {where: documents for where, documents in found.items() if documents}
 
     def _waiting_transitions(self, path: str, limit: int = KEEP_WAITING) -> tuple[list[Transition], int]:
@@ -335,8 +339,8 @@ class SqliteStore:
         self._identity = (found.st_dev, found.st_ino)
         if not self._opened:
             self._opened = True
-            self.alive_at = rows.fact(connection, "alive_at")
-        self._waiting.opened(known=int(rows.fact(connection, "version") or 0), last_id=rows.last_id(connection))
+            self.alive_at = rows.alive_at(connection)
+        self._waiting.opened(known=rows.version(connection), last_id=rows.last_id(connection))
         self._writer = connection
         return connection
 
@@ -372,7 +376,7 @@ def _snapshot(connection: sqlite3.Connection, path: str) -> tuple[int, dict[str,
     """The version of the store, and the documents of one worker or all, as of one moment."""
     connection.execute("BEGIN")
     try:
-        return int(rows.fact(connection, "version") or 0), rows.documents(connection, path)
+        return rows.version(connection), rows.documents(connection, path)
     finally:
         if connection.in_transaction:
             connection.execute("COMMIT")

@@ -27,19 +27,19 @@ _NOTHING: Final = object()
 
 
 class _Slot:
-    """The latest value of one document, and the version up to which this process knows it."""
+    """The latest value of one document, what is to be left out of it, and the version up to which this process knows it."""
 
-    __slots__ = ("at", "value", "version")
+    __slots__ = ("at", "secrets", "value", "version")
 
-    def __init__(self, value: Any, at: float, version: int = 0) -> None:
-        self.value, self.at, self.version = value, at, version
+    def __init__(self, value: Any, at: float, secrets: frozenset[str], *, version: int = 0) -> None:
+        self.value, self.at, self.secrets, self.version = value, at, secrets, version
 
 
 class Taken(NamedTuple):
     """A part of what is waiting, to be written in one transaction. It goes on waiting until it is done."""
 
     writes: list[Write]
-    values: dict[Key, Any]
+    values: dict[Key, tuple[Any, frozenset[str]]]
     drops: dict[str, object]
     transitions: list[Transition]
     machines: dict[str, str]
@@ -66,22 +66,24 @@ class Waiting:
         """The last transition that is in the file and no longer here."""
         self._conflicts: dict[Key, Conflict] = {}
         self._unstorable: dict[Key, str] = {}
+        self._refused: dict[str, str] = {}
+        """Rows other than documents that the file does not take, by path or hash, and why."""
 
     # callers
 
-    def put(self, path: str, kind: Kind, value: Any, at: float) -> bool:
+    def put(self, path: str, kind: Kind, value: Any, at: float, secrets: frozenset[str]) -> bool:
         """Note the latest value; True when the writer is to be woken for it.
 
         What was observed can wait for the next heartbeat: it changes all the time, and after a restart there is a fresh one anyway.
         """
         slot = self._slots.get(key := (path, kind))
-        if slot is not None and slot.value is value:
+        if slot is not None and slot.value is value and slot.secrets == secrets:
             return False
         with self._lock:
             if slot is None:
-                self._slots[key] = _Slot(value, at)
+                self._slots[key] = _Slot(value, at, secrets)
             else:
-                slot.value, slot.at = value, at
+                slot.value, slot.at, slot.secrets = value, at, secrets
             if kind == "observed":
                 self._unhurried[key] = None
                 return False
@@ -99,6 +101,7 @@ class Waiting:
             for kind in KINDS:
                 for table in (self._slots, self._documents, self._unhurried, self._conflicts, self._unstorable):
                     table.pop((path, kind), None)
+            self._refused.pop(path, None)
             self._drops[path] = object()
 
     def append(self, transition: Transition) -> None:
@@ -109,7 +112,12 @@ class Waiting:
         """Note a machine; False when it was noted before."""
         if hash in self._machines:
             return False
-        text = msgspec.json.encode(definition).decode()  # it is code: it stays what its hash stands for
+        try:
+            text = msgspec.json.encode(definition).decode()  # it is code: it stays what its hash stands for
+        except (TypeError, ValueError, RecursionError) as error:
+            with self._lock:
+                self._refused[hash] = f"the machine {hash} is not stored: {error}"
+            return False
         with self._lock:
             self._machines[hash] = self._new_machines[hash] = text
         return True
@@ -123,17 +131,19 @@ class Waiting:
             waiting, last_id = list(self._transitions), self._last_id
         return [without_secret(row) for row in latest((r for r in waiting if path in ("", r.path)), limit)], last_id
 
-    def documents(self, path: str = "") -> list[tuple[Key, Any, float]]:
-        """Those that are waiting, as (key, value, at)."""
+    def documents(self, path: str = "") -> list[tuple[Key, Any, float, frozenset[str]]]:
+        """Those that are waiting, as (key, value, at, secrets)."""
         with self._lock:
             keys = [key for key in {**self._documents, **self._unhurried} if path in ("", key[0])]
-            return [(key, self._slots[key].value, self._slots[key].at) for key in keys]
+            return [(key, slot.value, slot.at, slot.secrets) for key in keys for slot in [self._slots[key]]]
 
     def trouble(self) -> list[str]:
-        """Documents that are not written though the file is fine."""
+        """What is not written though the file is fine."""
         with self._lock:
-            return [str(conflict) for conflict in self._conflicts.values()] + [
-                f"{kind} of {path} is not stored: {why}" for (path, kind), why in self._unstorable.items()
+            return [
+                *(str(conflict) for conflict in self._conflicts.values()),
+                *(f"{kind} of {path} is not stored: {why}" for (path, kind), why in self._unstorable.items()),
+                *self._refused.values(),
             ]
 
     # the writer
@@ -147,41 +157,51 @@ class Waiting:
         """The next part to be written, encoded. What cannot be encoded is noted as trouble and waits no more."""
         with self._lock:
             keys = list(islice(self._documents, TAKE_DOCUMENTS))
-            slots = [(key, self._slots[key].value, self._slots[key].at, self._slots[key].version) for key in keys]
+            slots = [
+                (key, slot.value, slot.secrets, slot.at, slot.version) for key in keys for slot in [self._slots[key]]
+            ]
             transitions = list(islice(self._transitions, TAKE_TRANSITIONS))
             drops, machines, known = self._drops.copy(), self._new_machines.copy(), self._known
         writes, unstorable = [], {}
-        for key, value, at, version in slots:
+        for key, value, secrets, at, version in slots:
             try:
-                writes.append(Write(*key, encoded(value), at, max(version, known)))
+                writes.append(Write(*key, encoded(value, secrets), at, max(version, known)))
             except StoreError as error:
                 unstorable[key] = str(error)
         with self._lock:
             for key in keys:
                 self._unstorable.pop(key, None)
             self._unstorable |= {key: why for key, why in unstorable.items() if key in self._slots}
-        return Taken(writes, {key: value for key, value, _, _ in slots}, drops, transitions, machines)
+        return Taken(
+            writes, {key: (value, secrets) for key, value, secrets, _, _ in slots}, drops, transitions, machines
+        )
 
     def done(self, taken: Taken, written: Written) -> None:
         """That part is in the file."""
         with self._lock:
-            for key, value in taken.values.items():
-                self._settle(key, value, written)
+            for key, (value, secrets) in taken.values.items():
+                self._settle(key, value, secrets, written)
             for path, token in taken.drops.items():
                 if self._drops.get(path) is token:
                     del self._drops[path]
             for row in taken.transitions:
+                self._refused.pop(row.path, None)
                 if self._transitions and self._transitions[0] is row:  # the oldest may have been dropped meanwhile
                     self._transitions.popleft()
             for hash in taken.machines:
                 self._new_machines.pop(hash, None)
+            for place, why in written.refused.items():
+                if isinstance(place, str):
+                    self._refused[place] = why
+                elif place in self._slots:
+                    self._unstorable[place] = why
             self._last_id = written.last_id
 
-    def _settle(self, key: Key, value: Any, written: Written) -> None:
+    def _settle(self, key: Key, value: Any, secrets: frozenset[str], written: Written) -> None:
         slot = self._slots.get(key)
         if slot is None:
             return
-        if slot.value is value:
+        if slot.value is value and slot.secrets == secrets:
             self._documents.pop(key, None)
         if key in written.versions:
             slot.version = written.versions[key]
@@ -189,14 +209,14 @@ class Waiting:
         elif key in written.conflicts:
             self._conflicts[key] = written.conflicts[key]
 
-    def written(self, write: Write, value: Any, version: int) -> None:
+    def written(self, write: Write, value: Any, secrets: frozenset[str], version: int) -> None:
         """One document was written by itself."""
         key = (write.path, write.kind)
         with self._lock:
             if key in self._documents or key in self._unhurried:  # a later value came meanwhile
                 self._slots[key].version = version
             else:
-                self._slots[key] = _Slot(value, write.at, version)
+                self._slots[key] = _Slot(value, write.at, secrets, version=version)
             self._conflicts.pop(key, None)
 
     def read(self, found: Mapping[str, Documents], *, path: str = "", known: int = 0) -> None:

@@ -2,11 +2,17 @@
 
 Every logger of the process ends here, those of structlog and those of the standard library alike, and takes the same way:
 
-    time and level  →  secrets out  →  at most five identical lines a second  →  console or JSON  →  stderr
+    time and level  →  secrets out  →  five alike, then one a minute  →  console or JSON  →  stderr
 
-Two events are identical when logger, level and text are; their fields may differ. What was left out is counted, and the count is written
-once the second is over and something else is logged. A log that cannot be written (closed pipe, full disk) is dropped: logging never
-stops the program that logs.
+A peer that flaps for days must not fill the disk. Of events that are alike the first five are written, and while they keep coming one a
+minute, with how many were left out before it (``left_out``). Alike are events of the same logger, level and text, about the same worker
+(``path``) or problem, with an exception of the same type or none; their other fields may differ. Once none has come for a minute, the
+last one that was left out is written after all, as it was and with its own time, and the next begins anew. So no kind of event ever goes
+unseen, each one is either written or counted, and the last word on every worker is in the log: a text like ``press: up → failed`` is that
+worker's, and other workers' texts have no part in its budget. What is to be written late is written with the next event of any kind;
+an agent's heartbeat sees to it that one comes.
+
+A log that cannot be written (closed pipe, full disk) is dropped: logging never stops the program that logs.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -28,6 +35,8 @@ Level = Literal["debug", "info", "warning", "error"]
 Event = MutableMapping[str, Any]
 
 _MAX_DEPTH: Final = 8
+_ALIKE: Final = ("logger", "level", "event", "path", "problem")
+_LATE: Final = "_late"
 
 
 def configure(*, level: Level = "info", format: Format = "console", stream: TextIO | None = None) -> None:
@@ -112,10 +121,10 @@ def _renderer(format: Format, stream: TextIO) -> Callable[..., str]:
 
 
 def _lines(render: Callable[..., Any]) -> Callable[..., str]:
-    """The event as a line, after the lines that say what the limiter left out before it."""
+    """The event as a line, after those that the limiter had held back."""
 
     def rendered(logger: Any, method: str, event: Event) -> str:
-        before = event.pop("_left_out", [])
+        before = event.pop(_LATE, [])
         return "\n".join(str(render(logger, method, each)) for each in (*before, event))
 
     return rendered
@@ -140,39 +149,67 @@ def _clean(key: object, value: Any, depth: int) -> Any:
     return value
 
 
+@dataclass(slots=True)
+class _Series:
+    """Events that are alike, each within the pause after the one before."""
+
+    came: int = 0
+    came_at: float = 0.0
+    written_at: float = 0.0
+    left_out: int = 0  # since one was written
+    last: Event | None = None  # the last one left out
+
+
 class Limiter:
-    """Lets `burst` identical events through in each `window` of seconds, counts the others, and says later how many there were."""
+    """Lets the first `burst` of events that are alike through, then one for each `pause` of seconds, and counts the others.
+
+    Remembers `keep` kinds of events at most. For use as a processor of structlog, after those that make texts.
+    """
 
     def __init__(
-        self, *, burst: int = 5, window: float = 1.0, keep: int = 1000, clock: Callable[[], float] = time.monotonic
+        self, *, burst: int = 5, pause: float = 60.0, keep: int = 10_000, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._burst, self._window, self._keep, self._clock = burst, window, keep, clock
-        self._seen: OrderedDict[tuple[Any, ...], list[float]] = OrderedDict()  # key: [window began, events in it]
-        self._left_out: list[Event] = []
+        self._burst, self._pause, self._keep, self._clock = burst, pause, keep, clock
+        self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()  # the one that came last is at the end
+        self._late: list[Event] = []
 
     def __call__(self, logger: Any, method: str, event: Event) -> Event:
-        """The event, with what was left out before it under ``_left_out``. Raises `DropEvent` for one too many."""
+        """The event, with those that are written late under a key of their own. Raises `DropEvent` for one too many."""
         now = self._clock()
-        self._close_windows(now)
-        key = (event.get("logger"), event.get("level"), str(event.get("event")))
-        entry = self._seen.setdefault(key, [now, 0])
-        entry[1] += 1
-        if entry[1] > self._burst:
+        self._end_series(now)
+        kind = _kind(event)
+        series = self._series.setdefault(kind, _Series())
+        self._series.move_to_end(kind)
+        series.came += 1
+        series.came_at = now
+        if series.came > self._burst and now - series.written_at < self._pause:
+            series.left_out += 1
+            series.last = {
+                key: value for key, value in event.items() if not key.startswith("_")
+            }  # nothing of structlog's
             raise structlog.DropEvent
-        if self._left_out:
-            event["_left_out"], self._left_out = self._left_out, []
+        series.written_at = now
+        if series.left_out:
+            event["left_out"] = series.left_out
+            series.left_out, series.last = 0, None
+        if self._late:
+            event[_LATE], self._late = self._late, []
         return event
 
-    def _close_windows(self, now: float) -> None:
-        while self._seen:
-            key, (began, count) = next(iter(self._seen.items()))
-            if now - began < self._window and len(self._seen) <= self._keep:
+    def _end_series(self, now: float) -> None:
+        """Forget what has not come for the pause, or is too much to remember; the last one left out of it is written after all."""
+        while self._series:
+            kind, series = next(iter(self._series.items()))
+            if now - series.came_at < self._pause and len(self._series) <= self._keep:
                 return
-            del self._seen[key]
-            if count > self._burst:
-                self._left_out.append(self._summary(key, int(count) - self._burst))
+            del self._series[kind]
+            if series.last is not None:
+                before = {"left_out": series.left_out - 1} if series.left_out > 1 else {}
+                self._late.append({**series.last, **before})
 
-    def _summary(self, key: tuple[Any, ...], count: int) -> Event:
-        logger, level, text = key
-        summary: Event = {"event": text, "level": level, "logger": logger, "left_out": count}
-        return _stamp(None, "", summary)
+
+def _kind(event: Event) -> tuple[str, ...]:
+    """What two events that are alike have in common."""
+    told = str(event.get("exception", "")).rstrip()
+    error = told[told.rfind("\n") + 1 :].partition(":")[0]
+    return (*(str(event.get(key, "")) for key in _ALIKE), error)

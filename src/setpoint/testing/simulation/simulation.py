@@ -18,6 +18,7 @@ from setpoint.control import ChildSpec, Context, Limits, Observation
 from setpoint.control.agenda import Observe
 from setpoint.control.core import Core
 from setpoint.control.record import Record
+from setpoint.control.registry import AnyWorker
 from setpoint.machine import Phase
 from setpoint.store import MemoryStore, Transition
 from setpoint.testing.simulation.calls import Clock, Handle
@@ -162,15 +163,15 @@ class Simulation:
     def record(self, path: str) -> Record | None:
         return self.core.family.table.get(path)
 
-    def _context(self, record: Record) -> Context:
+    def _context(self, record: Record, worker: AnyWorker) -> Context:
         path = record.path
 
         def push(value: Observation) -> None:
-            if self.record(path) is record:
+            if self.record(path) is record and record.worker is worker:
                 self.carrier.pushed(path, value)
 
         def observe() -> None:
-            if self.record(path) is record:
+            if self.record(path) is record and record.worker is worker:
                 self.carrier.tell_time()
                 self.core.observe(path)
 
