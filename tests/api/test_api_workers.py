@@ -188,7 +188,7 @@ def test_no_path_is_an_error_of_the_server(paths: list[str]) -> None:
             await shop.until(PRESS, "pressing")
             return [(await client.get(f"/api/v1/workers/{quote(path, safe='')}")).status_code for path in paths]
 
-    assert set(asyncio.run(main())) <= {200, 404}
+    assert set(asyncio.run(main())) <= {200, 404, 405}
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 4e9))
