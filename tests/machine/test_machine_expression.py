@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -192,3 +193,16 @@ def test_expressions_are_values() -> None:
     assert Expression(" x > 1 ") == Expression("x > 1")
     assert len({Expression("x"), Expression("x")}) == 1
     assert isinstance(Expression("x").tree, ast.expr)
+
+
+def test_what_generators_and_frames_are_made_of_cannot_be_reached() -> None:
+    """A record that holds one does not open a way to the program's own names."""
+
+    def endless() -> Iterator[int]:
+        yield 1
+
+    running = endless()
+    next(running)
+    for text in ("g.gi_frame.f_globals", "g.gi_code.co_name", "g.gi_running"):
+        with pytest.raises(ExpressionError, match="there is no 'gi_"):
+            Expression(text)({"g": running})

@@ -114,6 +114,8 @@ def _checked(file: str, limit: int | None) -> Checked:
         return Checked(kind, faults, verdict)
     if kind == "machine":
         return _of_machine(text, file)
+    if kind == "records":
+        return Checked(kind, list(_of_records(Path(file))))
     return Checked(kind, list(_of_config(text, file)))
 
 
@@ -150,16 +152,29 @@ def _read(file: Path) -> str:
 
 
 def _kind(text: str) -> str:
-    """A file with `instances` at its top is a system, one with `states` a machine; one that cannot be parsed counts as a config, whose
-    reader says where it fails."""
+    """What a file is: a machine for records, a system (`instances`), a machine of workers (`states`), or an agent's config; what cannot be
+    parsed counts as a config, whose reader says where it fails."""
     import yaml
 
+    from setpoint.data.config import looks_like_machine
+
+    if looks_like_machine(text):
+        return "records"
     try:
         node = yaml.compose(text, yaml.CSafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
         return "config"
     keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
     return "system" if "instances" in keys else "machine" if "states" in keys else "config"
+
+
+def _of_records(file: Path) -> Iterator[Fault]:
+    from setpoint.data.config import problems_of
+
+    for problem in problems_of(file):
+        yield Fault(
+            problem.source, problem.line, problem.column, problem.key, problem.message, problem.hint, problem.severity
+        )
 
 
 def _of_system(text: str, file: Path, limit: int | None) -> tuple[list[Fault], str]:

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from setpoint.cli.check import check
+from setpoint.cli.convert import convert
 from setpoint.cli.demo import demo
 from setpoint.cli.explain import explain, history
 from setpoint.cli.machines import draw, machines
@@ -47,6 +48,7 @@ for command in (
     history,
     topics,
     check,
+    convert,
     machines,
     draw,
     plan,

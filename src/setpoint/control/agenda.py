@@ -135,6 +135,10 @@ class Agenda:
     def unmark(self, record: Record) -> None:
         record.marked = False
 
+    @property
+    def any_changed(self) -> bool:
+        return bool(self._changed)
+
     def next_changed(self) -> Record | None:
         """Take the worker that has been marked for longest; None when there is none."""
         while self._changed:

@@ -148,6 +148,8 @@ class Core:
         self.tell_time(now, wall)
         while due := agenda.take_due():
             self._ring(*due)
+        if not agenda.any_changed:
+            return agenda.effects()
         looks: dict[str, int] = {}
         while record := agenda.next_changed():
             looks[record.path] = look = looks.get(record.path, 0) + 1

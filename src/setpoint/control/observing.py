@@ -56,11 +56,14 @@ class Observing:
         if at != record.collector_at or record.worker is None:
             return
         record.collector_at = FOREVER
-        due = record.observe_at + _pace(record.worker)[1] if record.observing else record.observe_at
-        if self._agenda.now < due:
+        now, due = self._agenda.now, record.observe_at
+        if record.observing:
+            due += _pace(record.worker)[1]
+            if now >= due:
+                self._timed_out(record)
+                return
+        if now < due:
             self._wake(record, due)
-        elif record.observing:
-            self._timed_out(record)
         else:
             self._start(record)
 
@@ -78,8 +81,10 @@ class Observing:
         record.observe_at = now
         interval, timeout = _pace(worker)
         record.beat_at = at = _next_beat(now, interval, record.beat)
-        gives_up_at = now + timeout
-        self._wake(record, at if at < gives_up_at else gives_up_at)
+        if now + timeout < at:
+            at = now + timeout
+        if at < record.collector_at:
+            self._wake(record, at)
         agenda.emit(Observe(record.path, token, worker, record.in_force))
 
     def _timed_out(self, record: Record) -> None:
@@ -116,7 +121,10 @@ class Observing:
         self._take(record, Outcome(self._agenda.now, value), self._agenda.token())
 
     def _take(self, record: Record, outcome: Outcome, token: int) -> None:
-        error = outcome.error or _wrong_pace(record.worker)
+        worker = record.worker
+        error = outcome.error
+        if worker is not None and not (0.0 < worker.interval < FOREVER and worker.timeout > 0.0):
+            error = error or f"interval {worker.interval} and timeout {worker.timeout} must be finite and above 0 s"
         if not error and not isinstance(outcome.value, Observation):
             error = f"collect_observed_state returned {type(outcome.value).__name__}; expected an Observation"
         awaited = record.sample_token < record.act_gate  # something waits for news from after the last action
@@ -143,14 +151,17 @@ class Observing:
     def _plan_next(self, record: Record, *, at_once: bool) -> None:
         agenda = self._agenda
         assert record.worker is not None
+        if not at_once and not record.hung and agenda.now < record.beat_at - 0.5 * record.worker.interval:
+            record.observe_at = record.beat_at  # the usual case: the timer is set for it
+            if record.beat_at < record.collector_at:
+                self._wake(record, record.beat_at)
+            return
         interval, _ = _pace(record.worker)
         if record.hung >= agenda.limits.hung_observations:
             pause = agenda.limits.backoff(record.hung - agenda.limits.hung_observations + 1, agenda.jitter)
             record.observe_at = agenda.now + max(interval, pause)
         elif at_once and not record.hung:
             record.observe_at = max(agenda.now, record.observe_at + SHORTEST_PAUSE_S)
-        elif agenda.now < record.beat_at - 0.5 * interval:
-            record.observe_at = record.beat_at
         else:
             record.observe_at = _next_beat(agenda.now, interval, record.beat)
         self._wake(record, record.observe_at)
@@ -188,13 +199,6 @@ def _pace(worker: AnyWorker) -> tuple[float, float]:
     if interval > 0 and timeout > 0 and interval < FOREVER:
         return interval, timeout
     return Worker.interval, Worker.timeout
-
-
-def _wrong_pace(worker: AnyWorker | None) -> str:
-    """What is wrong with the pace that a worker has set for itself; "" when nothing is."""
-    if worker is None or (worker.interval > 0 and worker.timeout > 0 and worker.interval < FOREVER):
-        return ""
-    return f"interval {worker.interval} and timeout {worker.timeout} must be finite and above 0 s"
 
 
 def _differs(new: object, old: object) -> bool:

@@ -1,20 +1,82 @@
 """The data runtime: carries records through a machine, from its initial state to a final one."""
 
-from setpoint.data.plan import ON_DROPPED, ON_ERROR, NoOpenArc, NotAwaited, Plan, PlanError, TooManySteps
-from setpoint.data.result import DROPPED, FAILED, SPLIT, Result, Several, StepError
+from setpoint.data.context import Checkpoint, Context, Event, Kind, Listener, Progress, Resources, Token
+from setpoint.data.definition import (
+    ArcDef,
+    Code,
+    DataMode,
+    Definition,
+    Named,
+    NetworkDef,
+    Place,
+    Push,
+    Resolve,
+    ResourceDef,
+    Retry,
+    Role,
+    StateDef,
+    Strategy,
+    Unresolved,
+)
+from setpoint.data.errors import (
+    NoOpenArc,
+    NotAwaited,
+    PlanError,
+    Refused,
+    TimedOut,
+    TooDeep,
+    TooManyParts,
+    TooManyTransitions,
+)
+from setpoint.data.machines import ON_DROPPED, ON_ERROR
+from setpoint.data.modes import Conflict, deep_copy
+from setpoint.data.plan import Plan
+from setpoint.data.result import DROP, DROPPED, FAILED, SPLIT, Result, Several, StepError
+from setpoint.data.site import Pause
 
 __all__ = [
+    "DROP",
     "DROPPED",
     "FAILED",
     "ON_DROPPED",
     "ON_ERROR",
     "SPLIT",
+    "ArcDef",
+    "Checkpoint",
+    "Code",
+    "Conflict",
+    "Context",
+    "DataMode",
+    "Definition",
+    "Event",
+    "Kind",
+    "Listener",
+    "Named",
+    "NetworkDef",
     "NoOpenArc",
     "NotAwaited",
+    "Pause",
+    "Place",
     "Plan",
     "PlanError",
+    "Progress",
+    "Push",
+    "Refused",
+    "Resolve",
+    "ResourceDef",
+    "Resources",
     "Result",
+    "Retry",
+    "Role",
     "Several",
+    "StateDef",
     "StepError",
-    "TooManySteps",
+    "Strategy",
+    "TimedOut",
+    "Token",
+    "TooDeep",
+    "TooManyParts",
+    "TooManyTransitions",
+    "Unresolved",
+    "deep_copy",
 ]

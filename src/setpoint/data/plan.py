@@ -1,296 +1,285 @@
-"""A plan: a machine that records walk through, one function a state.
+"""A plan: a definition that was checked and compiled, ready to carry records.
 
-A record starts in the initial state. On entering a state its function is called with the record and gives the record that goes on; then
-the arcs out of the state are tried in order, their guards asked about that record. In a final state the run ends. Two events have a
-meaning of their own:
+`Plan` is the door to the interpreter. `run` carries a record without an event loop and is there for plans without asynchronous functions;
+`arun` drives the same generator and awaits what it yields; `steps` hands it out, to whoever wants to stop between states. Where nothing
+out of the ordinary is asked for, all of them take the fast path first.
 
-    an arc ``on="error"``   is taken when the state's function or a guard raised, with the record as it came into the state;
-    an arc ``on="dropped"`` is taken when the function returned None;
-    all other arcs          are the ways forward.
-
-Where a state has no such arc the record ends in the state `failed` or `dropped`: the machine's own, or one that every plan has. A function
-may return `Several` records; each goes on by itself from the same state.
-
-The interpreter exists once, as a generator that yields only what must be awaited. `Plan.run` drives it for plans without async functions,
-with no event loop; `Plan.arun` drives the same generator and awaits what it yields. The plan is compiled once: states become rows of a
-table, guards plain functions, targets indices. Each state has a second row without its function, where the parts of a split go on.
+A plan is made of a `Definition`, or of a `Machine` of the model with a function for each state that does something: the short way for
+machines that are written in Python. In that case None from a function drops the record, and it is worked on in place.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
-from time import perf_counter
+import asyncio
+import functools
+import itertools
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import Any, Final
 
-from setpoint.data.result import DROPPED, FAILED, SPLIT, Result, Several, StepError
-from setpoint.machine import ALWAYS, Arc, Machine
+from setpoint.data import fast
+from setpoint.data.context import Checkpoint, Context, Event, Listener, Progress, Resources, Token
+from setpoint.data.definition import Code, Definition, Function, FunctionRef, Named, Resolve, Role, Unresolved
+from setpoint.data.drive import adriven, driven, in_step
+from setpoint.data.errors import NotAwaited, PlanError
+from setpoint.data.faults import Fault, faults_of, meant
+from setpoint.data.machines import definition_of
+from setpoint.data.result import DROP, Result
+from setpoint.data.rows import Compiler, Row, is_async
+from setpoint.data.walk import Walk
+from setpoint.machine import Expression, ExpressionError, Machine
 
-Function = Callable[[Any], Any]
-ON_ERROR = "error"
-ON_DROPPED = "dropped"
+log = logging.getLogger("setpoint.data")
 
-_UNUSUAL = frozenset({type(None), Several, CoroutineType})
-
-
-class PlanError(ValueError):
-    """The machine and the functions do not make a plan: lists every fault, with names."""
-
-    def __init__(self, machine: str, faults: Iterable[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__(
-            f"machine {machine!r} cannot carry records:\n" + "\n".join(f"  - {fault}" for fault in self.faults)
-        )
-
-
-class NoOpenArc(Exception):
-    """No arc out of the state was open for the record: give the state an arc without a guard, or one that covers this record."""
-
-
-class TooManySteps(Exception):
-    """The record passed more states, or split into more parts, than the plan allows: the machine has a loop that it does not leave."""
-
-
-class NotAwaited(Exception):
-    """A function that was not declared async returned a coroutine: write it with ``async def``."""
-
-
-class _GuardFailed(Exception):
-    """Carries what a guard raised together with its arc; never leaves this module."""
-
-    def __init__(self, arc: Arc, cause: Exception) -> None:
-        self.arc, self.cause = arc, cause
-
-
-class _Row(NamedTuple):
-    """One state, compiled. `only` is the target where the way forward is unconditional, else None."""
-
-    name: str
-    function: Function | None = None
-    awaited: bool = False
-    final: bool = True
-    only: int | None = None
-    ways: tuple[tuple[Function | None, int, Arc], ...] = ()
-    on_error: int = 0
-    on_dropped: int = 0
-    leaving: int = 0  # the row of the same state without its function
-
-
-class _Token(NamedTuple):
-    """A record about to enter a row; `path` and `error` are what happened to it so far."""
-
-    record: Any
-    at: int
-    path: tuple[str, ...] = ()
-    error: StepError | None = None
-
-
-Walk = Generator[Awaitable[Any], Any, Result]
-Leg = Generator[Awaitable[Any], Any, "Result | list[_Token]"]
+_RUNS: Final = itertools.count(1)
+_HERE: Final = os.urandom(6).hex()
 
 
 class Plan:
-    """A machine with a function for each state that does something, checked and compiled.
+    """A definition, checked and compiled. Raises `PlanError` with all faults at once.
 
-    `functions` maps names of states to functions, sync or async. `max_steps` bounds the states one record may pass, `max_parts` the records
-    that may come of one by splitting. Raises `PlanError` with all faults at once.
+    `functions` maps names to functions, `resolve` turns references into functions where that is not enough. `resources`, `events` and
+    `checkpoint` are the seams of `context`. `clock`, `sleep`, `sleep_async` and `rng` are the world's, unless a test says otherwise.
     """
 
     def __init__(
-        self, machine: Machine, functions: Mapping[str, Function], *, max_steps: int = 1000, max_parts: int = 10_000
+        self,
+        definition: Definition | Machine,
+        functions: Mapping[str, Function] | None = None,
+        *,
+        resolve: Resolve | None = None,
+        resources: Resources | None = None,
+        events: Listener | None = None,
+        checkpoint: Checkpoint | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], object] = time.sleep,
+        sleep_async: Callable[[float], Any] = asyncio.sleep,
+        rng: random.Random | None = None,
     ) -> None:
-        faults = list(_faults(machine, functions))
-        if faults:
-            raise PlanError(machine.name, faults)
-        self.machine = machine
-        self.max_steps = max_steps
-        self.max_parts = max_parts
-        self._rows = _compile(machine, functions)
-        self._index = {state.name: number for number, state in enumerate(machine.states)}
-        self._start = self._index[machine.initial]
-        self.is_async = any(row.awaited for row in self._rows)
+        if isinstance(definition, Machine):
+            definition, functions = definition_of(definition, functions or {}), {}
+        self.definition = definition
+        self.clock, self.sleep, self.sleep_async, self.rng = clock, sleep, sleep_async, rng or random.Random()
+        self.keeps = definition.none == "keep"
+        self.rows = _compiled(definition, resolve or Functions(functions or {}))
+        self.numbers = {(row.network, row.name): row.number for row in self.rows}
+        main = definition.main_network
+        self._start = self.rows[self.numbers[main, definition.network(main).start]]
+        self.silent = frozenset(
+            state.name for state in definition.network(main).states if state.final and not state.emit_output
+        )
+        self.resources, self.events, self.checkpoint = resources, events, checkpoint
+        self._resolve, self._functions = resolve, functions
+        self._wire()
 
-    def run(self, record: Any, *, after: str = "") -> Result:
-        """Carry one record to its end. Raises `TypeError` for a plan with async functions; faults of steps are in the result.
+    def _wire(self) -> None:
+        """What follows from the seams."""
+        resources = self.resources
+        named = any(row.resources or any(way.resources for way in row.arcs) for row in self.rows)
+        if named and resources is None:
+            text = "states or arcs name resources, but the plan was given none: pass resources="
+            raise PlanError(self.definition.name, [Fault(text, self.definition.place)])
+        outside = (named and resources is not None and resources.is_async) or is_async(self.checkpoint)
+        self.is_async = outside or any(row.awaits for row in self.rows)
+        self.supply = resources.awaiting() if resources is not None and self.is_async else resources
+        self._stretch = fast.layout(self, self._start)
 
-        `after` names a state whose function is done with the record: it goes on from there. Raises `KeyError` for an unknown state.
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: what it was made of, without the seams."""
+        return _remade, (self.definition, self._functions, self._resolve)
+
+    def using(
+        self,
+        *,
+        resources: Resources | None = None,
+        events: Listener | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Plan:
+        """The same plan with other seams; those that are not given stay."""
+        # not copy.copy: that would go through __reduce__, which leaves the seams behind
+        other = object.__new__(Plan)
+        other.__dict__.update(self.__dict__)
+        other.resources = self.resources if resources is None else resources
+        other.events = self.events if events is None else events
+        other.checkpoint = self.checkpoint if checkpoint is None else checkpoint
+        other._wire()
+        return other
+
+    def run(
+        self, record: Any, *, state: str = "", after: str = "", timeout: float | None = None,
+        variables: dict[str, Any] | None = None, run: str = "",
+    ) -> Result:  # fmt: skip
+        """Carry one record to its end. Faults of steps are in the result. Raises `TypeError` for a plan with async functions.
+
+        It enters at `state` (default: the start), or goes on `after` a state whose functions are done with it; both are names of the main
+        network, and `KeyError` says which there are. `timeout` is in seconds, `variables` are those that functions share, `run` names it.
         """
         if self.is_async:
-            raise TypeError(f"plan {self.machine.name!r} has async functions: use `await plan.arun(record)`")
-        try:
-            next(self._walk(record, after))
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
-        raise AssertionError("a plan without async functions waits for nothing")
+            raise TypeError(f"plan {self.definition.name!r} has async functions: use `await plan.arun(record)`")
+        if self._stretch is not None and not state and not after and timeout is None and variables is None:
+            results: list[Result] = []
+            for _ in fast.carry(self, self._stretch, (record,), results.append):
+                raise AssertionError("a plan without async functions waits for nothing")
+            return results[0]
+        return driven(self._walking(record, state, after, timeout=timeout, variables=variables, run=run))
 
-    async def arun(self, record: Any, *, after: str = "") -> Result:
-        """Carry one record to its end, awaiting the functions that are async. The result is that of `run`."""
-        walk = self._walk(record, after)
-        resume: Callable[[Any], Awaitable[Any]] = walk.send
-        value: Any = None
-        try:
-            while True:
-                pending = resume(value)
-                try:
-                    resume, value = walk.send, await pending
-                except Exception as error:
-                    resume, value = walk.throw, error
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
-        finally:
-            walk.close()
-
-    def _walk(self, record: Any, after: str) -> Walk:
-        started = perf_counter()
-        start = self._index[after] + len(self._index) if after else self._start
-        first = yield from self._leg(_Token(record, start), started)
-        if isinstance(first, Result):
-            return first
-        path = (*first[0].path, self._rows[first[0].at].name)
-        ends: list[Result] = []
-        waiting = first[::-1]
-        made = len(first)
-        while waiting:
-            outcome = yield from self._leg(waiting.pop(), started)
-            if isinstance(outcome, Result):
-                ends.append(outcome)
-                continue
-            made += len(outcome)
-            waiting += outcome[::-1]
-            if made > self.max_parts:
-                fault = TooManySteps(f"more than {self.max_parts} records came of one by splitting")
-                ends.append(_gave_up(waiting[-1], fault, started))
-                break
-        return _joined(ends, path, started)
-
-    def _leg(self, token: _Token, started: float) -> Leg:
-        """One record to its end, or to where it splits: then the tokens of its parts."""
-        rows = self._rows
-        record, at, before, error = token
-        path = list(before)
-        for _ in range(self.max_steps - len(path)):
-            name, function, awaited, final, only, ways, on_error, on_dropped, leaving = rows[at]
-            path.append(name)
-            try:
-                if function is not None:
-                    out = function(record)
-                    if awaited:
-                        out = yield out
-                    if type(out) in _UNUSUAL:
-                        if out:
-                            return _parts(out, leaving, path, error)
-                        at = on_dropped
-                        continue
-                    record = out
-                if final:
-                    return Result(name, record, tuple(path), error is None, error, perf_counter() - started)
-                at = only if only is not None else _way(ways, record)
-            except Exception as fault:
-                error = _error(fault, name, error)
-                at = on_error
-        gave_up = TooManySteps(
-            f"the record passed {self.max_steps} states without an end, lastly {', '.join(path[-6:])}"
+    async def arun(
+        self, record: Any, *, state: str = "", after: str = "", timeout: float | None = None,
+        variables: dict[str, Any] | None = None, run: str = "",
+    ) -> Result:  # fmt: skip
+        """Carry one record to its end, awaiting what is to be awaited. Everything else is as in `run`."""
+        if self._stretch is not None and not state and not after and timeout is None and variables is None:
+            results: list[Result] = []
+            await adriven(fast.carry(self, self._stretch, (record,), results.append, waits=True))
+            return results[0]
+        return await adriven(
+            self._walking(record, state, after, timeout=timeout, variables=variables, run=run, waits=True)
         )
-        return _gave_up(_Token(record, at, tuple(path), error), gave_up, started)
 
+    def run_all(self, records: Iterable[Any], done: Callable[[Result], object]) -> None:
+        """Carry records one after the other, each as `run` does; `done` is called with each result. Raises what the iterable raises."""
+        if self._stretch is None or self.is_async:
+            for record in records:
+                done(self.run(record))
+            return
+        for _ in fast.carry(self, self._stretch, records, done):
+            raise AssertionError("a plan without async functions waits for nothing")
 
-def _way(ways: tuple[tuple[Function | None, int, Arc], ...], record: Any) -> int:
-    """The target of the first open arc."""
-    for test, target, arc in ways:
-        if test is None:
-            return target
+    def resume(self, progress: Progress) -> Result:
+        """Go on with a run that was kept by a checkpoint. Raises as `run` does."""
+        if self.is_async:
+            raise TypeError(f"plan {self.definition.name!r} has async functions: use `await plan.aresume(progress)`")
+        return driven(self.walk(run=progress.run).go(progress))
+
+    async def aresume(self, progress: Progress) -> Result:
+        """Go on with a run that was kept by a checkpoint."""
+        return await adriven(self.walk(run=progress.run, waits=True).go(progress))
+
+    def steps(
+        self, record: Any, *, state: str = "", after: str = "", timeout: float | None = None,
+        variables: dict[str, Any] | None = None, run: str = "", waits: bool = False,
+    ) -> Generator[Any, Any, Result]:  # fmt: skip
+        """The run as a generator that yields a `Pause` before each state and each arc, and awaitables between; it returns the result.
+
+        Send None after a pause, and what the awaitable gave after an awaitable (or throw what it raised).
+        """
+        return self._walking(
+            record, state, after, timeout=timeout, variables=variables, run=run, waits=waits, pausing=True
+        )
+
+    def _walking(
+        self, record: Any, state: str, after: str, *, timeout: float | None, variables: dict[str, Any] | None, run: str,
+        waits: bool = False, pausing: bool = False,
+    ) -> Generator[Any, Any, Result]:  # fmt: skip
+        walk = self.walk(run=run, timeout=timeout, variables=variables, waits=waits, pausing=pausing)
+        return walk.go(Progress(walk.run, (self._token(record, state, after),)))
+
+    def _token(self, record: Any, state: str, after: str) -> Token:
+        network = self.definition.main_network
+        row = self._row(network, after or state) if after or state else self._start
+        return Token(record, network, row.name, (row.label,) if after else (), (len(row.steps) or 1) if after else 0)
+
+    def _row(self, network: str, state: str) -> Row:
+        number = self.numbers.get((network, state))
+        if number is None:
+            names = {name: 0 for where, name in self.numbers if where == network}
+            raise KeyError(f"{self.definition.name!r} has no state {state!r}: {meant(state, names)}")
+        return self.rows[number]
+
+    def row_of(self, token: Token) -> Row:
+        """The row a token stands at."""
+        return self.rows[self.numbers[token.network, token.state]]
+
+    def walk(
+        self, *, started: float | None = None, run: str = "", timeout: float | None = None,
+        variables: dict[str, Any] | None = None, waits: bool = False, pausing: bool = False, context: Context | None = None,
+    ) -> Walk:  # fmt: skip
+        """A run that has not begun; for the parts of the runtime."""
+        walk = Walk(
+            self, context or self.context(run, variables), started=self.clock() if started is None else started, timeout=timeout,
+            pausing=pausing,
+        )  # fmt: skip
+        walk.waits = waits or self.is_async
+        return walk
+
+    def context(self, run: str = "", variables: dict[str, Any] | None = None) -> Context:
+        """What the functions of a run share; for the parts of the runtime."""
+        return Context(run=run or f"{_HERE}-{next(_RUNS)}", variables={} if variables is None else variables)
+
+    def run_chunk(self, records: Iterable[Any]) -> list[Result]:
+        """Carry records together: each state's functions run over all that are there before the next state's. Raises as `run` does."""
+        if self.is_async:
+            raise TypeError(f"plan {self.definition.name!r} has async functions: use `await plan.arun_chunk(records)`")
+        return driven(in_step([self.steps(record) for record in records]))
+
+    async def arun_chunk(self, records: Iterable[Any]) -> list[Result]:
+        """Carry records together, awaiting what is to be awaited."""
+        return await adriven(in_step([self.steps(record, waits=True) for record in records]))
+
+    def meaning(self, out: Any) -> Any:
+        """What None, `DROP`, `Several` or a coroutine from a transform mean: None where the record stays as it is."""
+        if isinstance(out, CoroutineType):
+            out.close()
+            raise NotAwaited
+        if (out is None and not self.keeps) or (out is not None and not out):
+            return DROP
+        return out
+
+    def told(self, event: Event) -> None:
+        """Passes an event on. What the listener raises is its own affair."""
+        assert self.events is not None
         try:
-            if test(record):
-                return target
-        except Exception as fault:
-            raise _GuardFailed(arc, fault) from fault
-    tried = ", ".join(f"{arc.event} ({arc.when})" for _, _, arc in ways)
-    raise NoOpenArc(f"no arc is open for the record; tried: {tried}")
+            self.events(event)
+        except Exception:
+            log.exception("a listener failed at %s of state %s", event.kind, event.state)
 
 
-def _parts(records: Any, leaving: int, path: list[str], error: StepError | None) -> list[_Token]:
-    """The tokens of a split. They enter the state's second row, which puts the state's name on their paths."""
-    if not isinstance(records, Several):
-        records.close()
-        raise NotAwaited("the function returned a coroutine but is not declared async; write it with `async def`")
-    before = tuple(path[:-1])
-    return [_Token(record, leaving, before, error) for record in records]
+def _remade(definition: Definition, functions: Mapping[str, Function] | None, resolve: Resolve | None) -> Plan:
+    return Plan(definition, functions, resolve=resolve)
 
 
-def _error(fault: Exception, state: str, earlier: StepError | None) -> StepError:
-    arc = ""
-    if isinstance(fault, _GuardFailed):
-        arc, fault = str(fault.arc), fault.cause
-    return StepError(type(fault).__name__, str(fault), state, arc, earlier, fault)
+def _compiled(definition: Definition, resolve: Resolve) -> tuple[Row, ...]:
+    faults = list(faults_of(definition))
+    if not faults:
+        compiler = Compiler(definition, resolve)
+        rows = compiler.rows()
+        faults = compiler.faults
+    if faults:
+        raise PlanError(definition.name, faults)
+    return rows
 
 
-def _gave_up(token: _Token, fault: Exception, started: float) -> Result:
-    error = _error(fault, token.path[-1] if token.path else "", token.error)
-    return Result(FAILED, token.record, token.path, False, error, perf_counter() - started)
+class Functions:
+    """The resolver of a plan that is given no other: callables as they are, names from a mapping, expressions."""
+
+    def __init__(self, functions: Mapping[str, Function]) -> None:
+        self._functions = functions
+
+    def __call__(self, ref: FunctionRef, role: Role, /) -> Function:
+        """The function. Raises `Unresolved`."""
+        if isinstance(ref, Named):
+            if ref.name not in self._functions:
+                raise Unresolved(f"there is no function {ref.name!r}: {meant(ref.name, self._functions)}")
+            function = self._functions[ref.name]
+            return functools.partial(function, **ref.params) if ref.params else function
+        if isinstance(ref, Code):
+            return _expression(ref, role)
+        if not callable(ref):
+            raise Unresolved(f"{ref!r} is not a function")
+        return ref
 
 
-def _joined(ends: list[Result], path: tuple[str, ...], started: float) -> Result:
-    error = next((end.error for end in ends if end.error is not None), None)
-    data = tuple(end.data for end in ends)
-    return Result(SPLIT, data, path, error is None, error, perf_counter() - started, tuple(ends))
-
-
-def _compile(machine: Machine, functions: Mapping[str, Function]) -> tuple[_Row, ...]:
-    """The rows of all states, then of all states again without their functions, then the two ends every plan has."""
-    count = len(machine.states)
-    index = {state.name: number for number, state in enumerate(machine.states)}
-    failed = index.get(FAILED, 2 * count) if FAILED in index and machine.by_name[FAILED].final else 2 * count
-    dropped = index[DROPPED] if DROPPED in index and machine.by_name[DROPPED].final else 2 * count + 1
-    rows = []
-    for number, state in enumerate(machine.states):
-        arcs = machine.outgoing(state.name)
-        ways = tuple(
-            (_test(arc), index[arc.target.name], arc) for arc in arcs if arc.event not in (ON_ERROR, ON_DROPPED)
-        )
-        function = functions.get(state.name)
-        on_error = next((index[arc.target.name] for arc in arcs if arc.event == ON_ERROR), failed)
-        rows.append(
-            _Row(
-                state.name,
-                function,
-                function is not None and _is_async(function),
-                state.final,
-                ways[0][1] if ways and ways[0][0] is None else None,
-                ways,
-                2 * count if state.final else on_error,  # an end that fails must not lead to itself
-                next((index[arc.target.name] for arc in arcs if arc.event == ON_DROPPED), dropped),
-                count + number,
-            )
-        )
-    rows += [row._replace(function=None, awaited=False) for row in rows]
-    return (*rows, _Row(FAILED), _Row(DROPPED))
-
-
-def _test(arc: Arc) -> Function | None:
-    return None if arc.when is ALWAYS else arc.when.compile(timed=False)
-
-
-def _is_async(function: Function) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-
-
-def _faults(machine: Machine, functions: Mapping[str, object]) -> Iterator[str]:
-    for name, function in functions.items():
-        if name not in machine.by_name:
-            yield f"function for state {name!r}: there is no such state (states: {', '.join(machine.by_name)})"
-        elif not callable(function):
-            yield f"state {name!r}: {function!r} is not a function"
-    if not any(state.final for state in machine.states):
-        yield "it has no final state: mark one with State(final=True)"
-    for state in machine.states:
-        forward = [arc for arc in machine.outgoing(state.name) if arc.event not in (ON_ERROR, ON_DROPPED)]
-        if not state.final and not forward:
-            yield f"state {state.name!r} is not final and has no way forward"
-    for arc in machine.arcs:
-        if arc.after is not None or arc.when.timed:
-            yield f"arc {arc} waits for time (after, held): records do not wait; use it in a control machine"
-        if arc.event in (ON_ERROR, ON_DROPPED) and arc.when is not ALWAYS:
-            yield f"arc {arc} has a guard: an arc on {arc.event!r} is taken whenever that happens"
+def _expression(code: Code, role: Role) -> Function:
+    if code.language != "expression":
+        raise Unresolved(f"this plan runs no {code.language} ({code.text[:40]!r}): give it a resolver that does")
+    try:
+        expression = Expression(code.text)
+    except ExpressionError as error:
+        raise Unresolved(str(error)) from None
+    if role in (Role.GATE, Role.VALIDATOR):
+        return lambda record: bool(expression(record))
+    return expression

@@ -1,15 +1,17 @@
 """What a run of a record gives: one shape, whether it succeeded, was dropped, was split or failed.
 
 A record ends in a final state of its machine, or in one of three ends that every plan has: `FAILED`, where an error leads that no arc
-catches; `DROPPED`, where a step that returned None leads; `SPLIT`, where a step that returned `Several` leaves its record behind and each
-part goes on by itself.
+catches; `DROPPED`, where a transform that returned `DROP` leads; `SPLIT`, where a record became several, each of which went on by itself.
 
-Failure is never success: a result with an error is not a success even when an arc caught the error, and the error keeps its cause.
+Failure is never success. A run is a success exactly when it has no `error`. An error that an arc caught is not lost: it is in `handled`,
+and the record is a success if it then came to an ordinary end. A final state called `failed` is no ordinary end: a record that an arc
+carried there has failed, with the error that sent it there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -19,15 +21,27 @@ DROPPED: Final = "dropped"
 SPLIT: Final = "split"
 
 
+class Drop(Enum):
+    """The type of `DROP`."""
+
+    DROP = "drop"
+
+
+DROP: Final = Drop.DROP
+"""What a transform returns when the record shall go no further, and that is no failure."""
+
+
 class Several(list[Any]):
-    """What a step returns in place of one record when it makes several of it: each goes on by itself, in this order."""
+    """What a transform returns in place of one record when it makes several of it: each goes on by itself, in this order."""
 
 
 class StepError(msgspec.Struct, frozen=True):
     """Why a record failed: the type and message of what was raised, and where.
 
-    `state` is where the record was, `arc` the arc whose guard raised (empty when the state's function did). `earlier` is the error that
-    sent the record on its way to this one, when an arc had caught that. `exception` is the object itself, for callers in this process.
+    `state` is where the record was (``network:state`` outside the main network), `arc` the arc whose condition or transform raised (empty
+    when the state's own functions did), `attempt` the attempt that was the last. `cause` is the error of the pushed network, where that
+    is what failed the arc. `earlier` is the error that sent the record on its way to this one, when an arc had caught that. `exception`
+    is the object itself, for callers in this process.
     """
 
     type: str
@@ -36,16 +50,20 @@ class StepError(msgspec.Struct, frozen=True):
     arc: str = ""
     earlier: StepError | None = None
     exception: Exception | None = None
+    attempt: int = 1
+    cause: StepError | None = None
 
     def __str__(self) -> str:
         where = f"{self.state}, arc {self.arc}" if self.arc else self.state
-        return f"{where}: {self.type}: {self.message}"
+        tries = f" (attempt {self.attempt})" if self.attempt > 1 else ""
+        return f"{where}: {self.type}: {self.message}{tries}"
 
 
 class Result(msgspec.Struct, frozen=True):
     """How one record went: where it ended, what it is now, the states it was in, and how long that took (seconds).
 
-    For a split record `parts` are the results of its parts, in order, and `data` is a tuple of theirs.
+    `handled` are the errors that arcs caught on its way, in order. For a record that was split `parts` are the results of its parts, in
+    their order (in the order in which they ended where it fanned out), and `data` is a tuple of theirs.
     """
 
     final_state: str
@@ -55,6 +73,7 @@ class Result(msgspec.Struct, frozen=True):
     error: StepError | None = None
     duration: float = 0.0
     parts: tuple[Result, ...] = ()
+    handled: tuple[StepError, ...] = ()
 
     def ends(self) -> Iterator[Result]:
         """The results of the records that came of it: itself, or its parts where it was split."""
@@ -62,3 +81,11 @@ class Result(msgspec.Struct, frozen=True):
             yield from self.parts
         else:
             yield self
+
+
+def joined(ends: Sequence[Result], path: tuple[str, ...], *, duration: float) -> Result:
+    """The result of a record that became several, from theirs."""
+    error = next((end.error for end in ends if end.error is not None), None)
+    handled = tuple({id(one): one for end in ends for one in end.handled}.values())
+    data = tuple(end.data for end in ends)
+    return Result(SPLIT, data, path, error is None, error, duration, tuple(ends), handled)

@@ -4,16 +4,11 @@ A stage is the body of a function of `msg`, with `msg.payload` (any JSON value) 
 messages, or null to drop it; the next stage gets what it returned. A stage with a condition runs only on messages that meet it. There is no
 `require`, no network, no files, no timers; `console` swallows what it is given.
 
-Each message has a limit of CPU time, and a script a limit of what it may keep in memory between messages. One that exceeds a limit fails
-that message and starts over with fresh globals. The engine itself can crash when it runs out of memory in small steps, so what it may take
-within a message is bounded further up, where the time limit comes first. The time limit is looked at between steps of the script: not while
-a built-in function works, and not while a regular expression does. So an expression that repeats what itself repeats or branches is
-refused when it is used, and long texts are kept from those with several repetitions (`javascript.js`). These limits keep mistakes from
-doing harm; they are no prison for a script written to break out of them.
+Limits of CPU time a message and of memory kept between messages, and what they do not cover, are those of `setpoint.scripts`. A script
+that exceeds a limit fails that message and starts over with fresh globals.
 
-The engine (quickjs) is made at the first message that needs it, since it takes about 75 KB; a script that only assigns texts and reads
-never needs it (`setpoint.flows.snippets`). Traps of the engine: with a time limit set, JavaScript cannot call into Python, and the limit
-must be set again before each call.
+The engine is made at the first message that needs it; a script that only assigns texts and reads never needs it
+(`setpoint.flows.snippets`).
 
 What a script does not change stays exactly what it was: a payload that looks the same to JavaScript before and after is handed on as
 the object it was, so that a 64-bit integer that passes through keeps all its digits.
@@ -21,23 +16,18 @@ the object it was, so that a 64-bit integer that passes through keeps all its di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from setpoint import scripts
 from setpoint.flows.component import MessageError, Meta
 from setpoint.flows.snippets import NotPlain, Stage, translate
 
 __all__ = ["Script", "ScriptError", "Stage", "syntax_error"]
-
-STACK_BYTES: Final = 256 * 1024
-FASTEST_GROWTH: Final = 1024 * 1024 * 1024
-"""Bytes a script can take in a second in small steps (measured: up to 0.9 GiB)."""
-CHECK_EVERY: Final = 64
-"""Messages between two looks at what a script keeps; a look costs as much as a message."""
 
 
 @cache
@@ -67,13 +57,10 @@ class Script:
     """
 
     def __init__(self, stages: Sequence[Stage], *, timeout: float, memory: int) -> None:
-        self._stages = tuple(stages)
-        self._timeout = timeout
-        self._memory = memory
-        self._plain = translate(self._stages)
-        self._context: Any = None
-        self._run: Callable[[str], str] | None = None
-        self._until_check = CHECK_EVERY
+        self._plain = translate(tuple(stages))
+        self._program = scripts.Program(
+            _runner(), _encoder.encode(tuple(stages)).decode(), timeout=timeout, memory=memory
+        )
 
     @property
     def translated(self) -> bool:
@@ -95,76 +82,24 @@ class Script:
             message = _encoder.encode({"payload": payload, "meta": meta}).decode()
         except (TypeError, ValueError, RecursionError) as error:
             raise ScriptError(f"the message cannot be given to JavaScript: {error}") from error
-        run = self._run or self._start()
-        self._context.set_time_limit(self._timeout)
         try:
-            answer = run(message)
-        except Exception as error:  # JSException, StackOverflow
-            raise ScriptError(self._told(error)) from None
-        self._until_check -= 1
-        if not self._until_check:
-            self._check_kept()
+            answer = self._program(message)
+        except scripts.ScriptError as error:
+            raise ScriptError(str(error)) from None
         try:
             outputs = _decoder.decode(answer)
         except (msgspec.MsgspecError, RecursionError, TypeError) as error:
             raise ScriptError(f"what the script returned cannot be read: {error}") from error
         return [(payload if one.p is msgspec.UNSET else one.p, one.m) for one in outputs]
 
-    def _start(self) -> Callable[[str], str]:
-        import quickjs
-
-        context = quickjs.Context()
-        context.set_memory_limit(self._ceiling)
-        context.set_max_stack_size(STACK_BYTES)
-        context.set_time_limit(self._timeout)
-        try:
-            run: Callable[[str], str] = context.eval(_runner())(
-                context.parse_json(_encoder.encode(self._stages).decode())
-            )
-        except Exception as error:
-            raise ScriptError(self._told(error)) from None
-        self._context, self._run = context, run
-        return run
-
-    @property
-    def _ceiling(self) -> int:
-        return self._memory + int(self._timeout * FASTEST_GROWTH)
-
-    def _check_kept(self) -> None:
-        self._until_check = CHECK_EVERY
-        if self._context.memory()["malloc_size"] > self._memory:
-            self._context = self._run = None
-            raise ScriptError(f"the script keeps more than {self._memory // 1024} KiB of memory in its globals")
-
-    def _told(self, error: Exception) -> str:
-        lines = str(error).strip().splitlines()
-        first = (lines[0] if lines else "unknown error").removeprefix("Error: ")
-        if "interrupted" in first:
-            self._context = self._run = None
-            return f"the script took more than {self._timeout * 1000:g} ms of CPU time"
-        if "out of memory" in first:
-            self._context = self._run = None
-            return f"the script took more than {self._ceiling // 1024} KiB of memory"
-        if f": {first}".endswith(": null"):  # also what is left of an error when there is no memory for it
-            self._context = self._run = None
-            return f"the script threw null, or took more than {self._ceiling // 1024} KiB of memory"
-        return first
-
 
 def syntax_error(stages: Sequence[Stage]) -> tuple[int, str] | None:
     """The number and fault of the first stage that is not JavaScript, or None. Runs nothing."""
-    import quickjs
-
     if translate(tuple(stages)) is not None:
         return None
-    context = quickjs.Context()
-    context.set_memory_limit(64 * 1024 * 1024)
-    compiles = context.eval('(function (code) { new Function("msg", code); return ""; })')
     for number, stage in enumerate(stages):
         sources = [stage.code, f"return ({stage.condition}\n);"] if stage.condition else [stage.code]
         for source in sources:
-            try:
-                compiles(source)
-            except Exception as error:
-                return number, str(error).strip().splitlines()[0]
+            if fault := scripts.syntax_error(source, "msg"):
+                return number, fault
     return None

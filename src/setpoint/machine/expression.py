@@ -30,11 +30,15 @@ class ExpressionError(ValueError):
     """The expression is not in the safe subset, or what it asks for is not there."""
 
 
+INSIDES: Final = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
+"""How the names of what generators, coroutines, frames, tracebacks and code objects are made of begin: nothing of a record's."""
+
+
 def _get(owner: Any, name: str) -> Any:
-    if isinstance(owner, Mapping):
+    if type(owner) is dict or isinstance(owner, Mapping):
         if name in owner:
             return owner[name]
-    else:
+    elif not name.startswith(INSIDES):
         value = getattr(owner, name, _MISSING)
         if value is not _MISSING and not callable(value):
             return value

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from setpoint.agent.config.fields import Fields, Place
-from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
+from setpoint.configfile.fields import Fields, Place
+from setpoint.configfile.node import Mapping, Mark, Node, Scalar, Sequence
 
 FLOW_SECTIONS: Final = ("input", "pipeline", "output", "buffer", "cache_resources", "rate_limit_resources")
 _HOST: Final = re.compile(r"[^\s/@\"'<>]+")

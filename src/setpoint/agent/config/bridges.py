@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from setpoint.agent.config.bridge_config import BridgeConfig, read_bridge_config
 from setpoint.agent.config.code import with_code_read
-from setpoint.agent.config.fields import Fields, Place, Report
 from setpoint.agent.config.model import Bridge, DesiredState, Part
-from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, plain
 from setpoint.agent.config.render import Rendering, Templates, check_actions
+from setpoint.configfile.fields import Fields, Place, Report
+from setpoint.configfile.node import Mapping, Mark, Node, Scalar, plain
 from setpoint.namespace.location import LocationError, location_path, merge
 
 NAME: Final = re.compile("[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from setpoint.agent.config.compose import compose
-from setpoint.agent.config.fields import Place
-from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
+from setpoint.configfile.compose import compose
+from setpoint.configfile.fields import Place
+from setpoint.configfile.node import Mapping, Mark, Node, Scalar, Sequence
 
 _ACTION: Final = re.compile(r"\{\{.*?\}\}")
 _MARK: Final = re.compile("\ue000([0-9]{1,6})\ue001")
@@ -74,4 +74,4 @@ def _restored(text: str, actions: list[str]) -> str:
 
 
 def _mark(home: Scalar, inner: Mark) -> Mark:
-    return (home.mark[0] + inner[0], 1) if home.literal else home.mark
+    return Mark(home.mark.line + inner.line, 1) if home.literal else home.mark

@@ -7,9 +7,9 @@ from typing import Final
 
 from setpoint.agent.config.bridge_config import FLOW_SECTIONS
 from setpoint.agent.config.bridges import desired, name_of
-from setpoint.agent.config.fields import Fields
 from setpoint.agent.config.model import RETENTION_MS, Broker
 from setpoint.agent.config.settings import NOT_YET
+from setpoint.configfile.fields import Fields
 
 _COMPRESSION: Final = ("none", "gzip", "snappy", "lz4", "zstd", "producer")
 _CLEANUP: Final = ("delete", "compact", "compact,delete", "delete,compact")

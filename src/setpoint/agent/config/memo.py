@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from setpoint.agent.config.model import Bridge, Part
-from setpoint.agent.config.node import Mapping, Node, Sequence
+from setpoint.configfile.node import Mapping, Node, Sequence
 
 Print = tuple[object, ...]
 """A node as nested tuples: equal when content and places are."""

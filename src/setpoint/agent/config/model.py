@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from setpoint.agent.config.node import Node, at_path
+from setpoint.configfile.node import Node, at_path
+from setpoint.configfile.problem import Problem
 
 DesiredState = Literal["active", "stopped"]
-Severity = Literal["error", "warning"]
 Part = Literal["read", "write", "flow"]
 
 METRICS_PORT = 8080
@@ -23,28 +23,6 @@ IDLE_WINDOW = 30.0
 """Seconds without a message after which a flow counts as idle (documented default of BRIDGE_IDLE_WINDOW)."""
 RETENTION_MS = 604_800_000
 """Seven days, the retention UMH Core gives its broker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong (`error`: its item is not in the configuration) or without effect (`warning`)."""
-
-    message: str
-    line: int
-    column: int
-    key: str = ""
-    """Where in the file, as a path of keys: ``protocolConverter[1].name``."""
-    item: str | None = None
-    """Name of the bridge or flow it belongs to."""
-    hint: str = ""
-    """What to do about it."""
-    severity: Severity = "error"
-    source: str = "config.yaml"
-
-    def __str__(self) -> str:
-        place = f"{self.source}:{self.line}:{self.column}"
-        text = "; ".join(part for part in (self.message, self.hint) if part)
-        return ": ".join(part for part in (place, self.key, text) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +131,7 @@ class Configuration:
         parts: tuple[Part, ...] = (part,) if part else ("read", "write", "flow")
         for candidate in parts:
             if node := self.nodes.get((candidate, item)):
-                return at_path(node, path)
+                return at_path(node, path)[:2]
         raise LookupError(
             f"{self.source} has no bridge or flow {item!r} with a {part or 'flow'}; known items: {self._known()}"
         )

@@ -8,9 +8,9 @@ from itertools import islice
 from typing import Any, Final
 
 from setpoint.agent.config.bridges import NAME, desired, name_of
-from setpoint.agent.config.fields import Fields, Place
-from setpoint.agent.config.node import Mapping, Node
 from setpoint.agent.config.settings import NOT_YET
+from setpoint.configfile.fields import Fields, Place
+from setpoint.configfile.node import Mapping, Node
 
 _VERSION: Final = re.compile("v[1-9][0-9]*")
 _TYPES: Final = ("number", "string", "boolean", "integer")

@@ -23,16 +23,17 @@ from setpoint.agent.config.bridges import (
     read_templates,
     scalar_text,
 )
-from setpoint.agent.config.compose import compose
-from setpoint.agent.config.fields import Fields, Place, Report
 from setpoint.agent.config.internal import read_internal
 from setpoint.agent.config.memo import Known, Memo, print_of
-from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Item, Part, Problem
+from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Item, Part
 from setpoint.agent.config.modelling import read_historian, read_modelling, read_stream_processors
-from setpoint.agent.config.node import Mapping, Node, Sequence, plain
 from setpoint.agent.config.settings import idle_window, read_agent
-from setpoint.agent.config.syntax import Fault
 from setpoint.agent.config.workers import read_worker
+from setpoint.configfile.compose import compose
+from setpoint.configfile.fields import Fields, Place, Report
+from setpoint.configfile.node import Mapping, Mark, Node, Sequence, plain
+from setpoint.configfile.problem import Problem
+from setpoint.configfile.syntax import Fault
 
 _ITEMS: Final = ("protocolConverter", "dataFlow", "streamProcessor", "workers")
 _Item = TypeVar("_Item", Bridge, Flow, Item)
@@ -263,7 +264,7 @@ def _report_unusable(root: Node | None, faults: list[Fault], report: Report) -> 
     place = Place(report)
     if root is None and not faults:
         hint = "expected at least 'agent:'; a file without content asks for nothing and is never applied"
-        place.error((1, 1), "the file is empty", hint)
+        place.error(Mark(1, 1), "the file is empty", hint)
     elif isinstance(root, Mapping) and not faults:
         place.error(root.mark, "the file is empty", "expected at least 'agent:'")
     elif root is not None and not isinstance(root, Mapping):

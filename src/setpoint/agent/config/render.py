@@ -11,9 +11,9 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from setpoint.agent.config.compose import MAX_DEPTH
-from setpoint.agent.config.fields import Place
-from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
+from setpoint.configfile.compose import MAX_DEPTH
+from setpoint.configfile.fields import Place
+from setpoint.configfile.node import Mapping, Mark, Node, Scalar, Sequence
 from setpoint.templates import Budget, MissingVariable, Template, TemplateError, parse
 
 MAX_STEPS: Final = 3_000_000
@@ -169,6 +169,6 @@ def _mark(error: TemplateError, where: Scalar | Mark) -> Mark:
     """The line of the error inside a block of text (its indentation is not known any more), or else where the value begins."""
     if isinstance(where, Scalar):
         if where.literal:
-            return where.mark[0] + 1 + where.text.count("\n", 0, error.offset), 1
+            return Mark(where.mark.line + 1 + where.text.count("\n", 0, error.offset), 1)
         return where.mark
     return where

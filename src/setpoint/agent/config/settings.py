@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping as MappingOf
 from typing import Final
 
-from setpoint.agent.config.fields import Fields, Place
 from setpoint.agent.config.model import IDLE_WINDOW, METRICS_PORT, Agent
+from setpoint.configfile.fields import Fields, Place
+from setpoint.configfile.node import Mark
 from setpoint.namespace.location import LocationError, merge
 
 _LEVELS_BY_ENVIRONMENT: Final = 7
@@ -83,7 +84,7 @@ def _location_from(env: MappingOf[str, str], place: Place) -> dict[int, str]:
                 merge({level: value}, {})
                 levels[level] = value
             except LocationError as error:
-                place.at("location").error((1, 1), f"environment variable LOCATION_{level}: {error}")
+                place.at("location").error(Mark(1, 1), f"environment variable LOCATION_{level}: {error}")
     return levels
 
 
@@ -97,5 +98,5 @@ def idle_window(env: MappingOf[str, str], place: Place) -> float:
     message = (
         f"environment variable BRIDGE_IDLE_WINDOW: expected seconds, at most {_LONGEST_WINDOW}, found {text[:40]!r}"
     )
-    place.error((1, 1), message)
+    place.error(Mark(1, 1), message)
     return IDLE_WINDOW

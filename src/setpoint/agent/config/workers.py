@@ -12,9 +12,9 @@ workers:
 from __future__ import annotations
 
 from setpoint.agent.config.bridges import desired, name_of
-from setpoint.agent.config.fields import Fields
 from setpoint.agent.config.model import Item
-from setpoint.agent.config.node import plain
+from setpoint.configfile.fields import Fields
+from setpoint.configfile.node import plain
 from setpoint.control.variables import RESERVED
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import yaml
 
-from setpoint.agent.config.node import Mark
+from setpoint.configfile.node import Mark
 
 
 class Fault(NamedTuple):
@@ -74,7 +74,7 @@ def _bad_start(mark: Mark, line: str) -> Fault:
 
 
 def _mark(mark: yaml.Mark | None) -> Mark:
-    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
 
 
 def _line(text: str, number: int) -> str:

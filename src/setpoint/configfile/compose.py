@@ -13,8 +13,8 @@ from typing import Final
 
 import yaml
 
-from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
-from setpoint.agent.config.syntax import UNQUOTED, Fault, explain
+from setpoint.configfile.node import Mapping, Mark, Node, Scalar, Sequence
+from setpoint.configfile.syntax import UNQUOTED, Fault, explain
 from setpoint.templates.scalars import resolve
 
 MAX_CHARACTERS: Final = 10_000_000
@@ -26,7 +26,8 @@ MAX_BLANKS: Final = 2_000
 """Spaces, or empty lines, in a row. After a long run libyaml clears a buffer of that length at every word."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML does not allow as they are."""
 _CORE: Final = "tag:yaml.org,2002:"
 _TAGS: Final[dict[str, tuple[type, ...]]] = {
     "int": (int,),
@@ -43,19 +44,27 @@ class _GivenUp(Exception):
         self.fault = fault
 
 
-def compose(text: str) -> tuple[Node | None, list[Fault]]:
-    """The root of the document and its faults. The root is None when the text is empty or could not be read to its end."""
-    composer = _Composer(text)
+def compose(text: str, file: str = "") -> tuple[Node | None, list[Fault]]:
+    """The root of the document and its faults. The root is None when the text is empty or could not be read to its end.
+
+    `file` goes into every mark: the name of a file other than the one that the report is about.
+    """
+    composer = _Composer(text, file)
     try:
         return composer.document(), composer.faults
     except _GivenUp as error:
         return None, [*composer.faults, error.fault]
     except yaml.YAMLError as error:
-        return None, [*composer.faults, explain(error, text)]
+        return None, [*composer.faults, _within(explain(error, text), file)]
+
+
+def _within(fault: Fault, file: str) -> Fault:
+    return fault._replace(mark=fault.mark._replace(file=file)) if file else fault
 
 
 class _Composer:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, file: str) -> None:
+        self.file = file
         self.text = text.removeprefix("\ufeff")
         self.faults: list[Fault] = []
         self.anchors: dict[str, Node] = {}
@@ -75,7 +84,7 @@ class _Composer:
         following = next(self.events)
         if not isinstance(following, yaml.StreamEndEvent):
             hint = "keep one document and remove the '---' that starts the second"
-            raise _GivenUp(Fault(_mark(following), "a second document in the same file", hint))
+            raise _GivenUp(Fault(self._mark(following), "a second document in the same file", hint))
         if isinstance(root, Scalar) and root.value is None:
             return None
         return root
@@ -83,15 +92,17 @@ class _Composer:
     def _check_characters(self) -> None:
         if len(self.text) > MAX_CHARACTERS:
             message = f"the file has {len(self.text):,} characters; at most {MAX_CHARACTERS:,} are read"
-            raise _GivenUp(Fault((1, 1), message, "split the configuration, or move large texts out of it"))
-        if found := _UNPRINTABLE.search(self.text):
+            raise _GivenUp(
+                Fault(Mark(1, 1, self.file), message, "split the configuration, or move large texts out of it")
+            )
+        if found := UNPRINTABLE.search(self.text):
             before = self.text[: found.start()]
-            mark = (before.count("\n") + 1, found.start() - before.rfind("\n"))
+            mark = Mark(before.count("\n") + 1, found.start() - before.rfind("\n"), self.file)
             message = f"a character that YAML does not allow: U+{ord(found.group()):04X}"
             raise _GivenUp(Fault(mark, message, "remove it; it is invisible in most editors"))
         if (line := _long_blank(self.text)) is not None:
             message = f"more than {MAX_BLANKS:,} spaces or empty lines in a row"
-            raise _GivenUp(Fault((line, 1), message, "remove them"))
+            raise _GivenUp(Fault(Mark(line, 1, self.file), message, "remove them"))
 
     def node(self, event: yaml.Event) -> Node:
         self._count(1, event)
@@ -112,7 +123,7 @@ class _Composer:
             return self._scalar(event)
         if len(self.path) >= MAX_DEPTH:
             hint = "check the indentation and the brackets of this place"
-            raise _GivenUp(Fault(_mark(event), f"nested deeper than {MAX_DEPTH} levels", hint))
+            raise _GivenUp(Fault(self._mark(event), f"nested deeper than {MAX_DEPTH} levels", hint))
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(event)
         assert isinstance(event, yaml.MappingStartEvent)
@@ -127,11 +138,11 @@ class _Composer:
             message, hint = f"*{name} contains itself", "an alias cannot stand inside its own anchor"
         else:
             message, hint = f"*{name} has no anchor", f"define &{name} above this line, or quote the value"
-        self._fault(_mark(event), message, hint)
-        return Scalar(_mark(event), None, "", flawed=True)
+        self._fault(self._mark(event), message, hint)
+        return Scalar(self._mark(event), None, "", flawed=True)
 
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
-        scalar = Scalar(_mark(event), event.value, event.value, literal=event.style == "|")
+        scalar = Scalar(self._mark(event), event.value, event.value, literal=event.style == "|")
         scalar.dynamic = "{{" in event.value
         if event.tag is None:
             if event.implicit[0]:
@@ -151,7 +162,7 @@ class _Composer:
         return False
 
     def _sequence(self, event: yaml.SequenceStartEvent) -> Sequence:
-        sequence = Sequence(_mark(event))
+        sequence = Sequence(self._mark(event))
         self._check_collection_tag(event.tag, sequence, "seq")
         self.path.append(0)
         while not isinstance(entry := next(self.events), yaml.SequenceEndEvent):
@@ -163,7 +174,7 @@ class _Composer:
         return sequence
 
     def _mapping(self, event: yaml.MappingStartEvent) -> Mapping:
-        mapping, merged = Mapping(_mark(event)), list[tuple[Mark, Node]]()
+        mapping, merged = Mapping(self._mark(event)), list[tuple[Mark, Node]]()
         self._check_collection_tag(event.tag, mapping, "map")
         self.path.append("")
         while not isinstance(entry := next(self.events), yaml.MappingEndEvent):
@@ -228,7 +239,13 @@ class _Composer:
         self.values += values
         if self.values > MAX_VALUES:
             message = f"more than {MAX_VALUES:,} values, aliases written out"
-            raise _GivenUp(Fault(_mark(event), message, "use fewer aliases of aliases, or split the configuration"))
+            raise _GivenUp(
+                Fault(self._mark(event), message, "use fewer aliases of aliases, or split the configuration")
+            )
+
+    def _mark(self, event: yaml.Event) -> Mark:
+        mark = event.start_mark
+        return Mark(mark.line + 1, mark.column + 1, self.file) if mark else Mark(1, 1, self.file)
 
     def _fault(self, mark: Mark, message: str, hint: str, *, up: bool = False) -> None:
         self.faults.append(Fault(mark, message, hint, tuple(self.path[:-1] if up else self.path)))
@@ -252,8 +269,3 @@ def _adopt(parent: Sequence | Mapping, child: Node) -> None:
     parent.size += child.size
     parent.dynamic |= child.dynamic
     parent.flawed |= child.flawed
-
-
-def _mark(event: yaml.Event) -> Mark:
-    mark = event.start_mark
-    return (mark.line + 1, mark.column + 1) if mark else (1, 1)

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-Mark = tuple[int, int]
-"""Line and column, counted from 1."""
+
+class Mark(NamedTuple):
+    """Line and column, counted from 1 (0: not known, as of Python data), and the file where it is not the one being read."""
+
+    line: int
+    column: int
+    file: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +34,8 @@ class Scalar:
     flawed: bool = False
     """A problem was already reported here; whoever reads it keeps quiet."""
     size: int = 1
+    native: Any = None
+    """A Python object that no text can say, such as a function; only in trees made of Python data."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +71,7 @@ def plain(node: Node) -> Any:
         return {key: plain(child) for key, child in node.items.items()}
     if isinstance(node, Sequence):
         return [plain(child) for child in node.items]
-    return node.value
+    return node.value if node.native is None else node.native
 
 
 def at_path(node: Node, path: SequenceOf[str | int]) -> Mark:
@@ -79,3 +86,13 @@ def at_path(node: Node, path: SequenceOf[str | int]) -> Mark:
         else:
             break
     return mark
+
+
+def written_out(node: Node, known: dict[int, int]) -> int:
+    """How many values the node has when all that hangs in several places is written out. `known` keeps sizes of nodes that live on."""
+    if isinstance(node, Scalar):
+        return 1
+    if id(node) not in known:
+        children = node.items.values() if isinstance(node, Mapping) else node.items
+        known[id(node)] = 1 + sum(written_out(child, known) for child in children)
+    return known[id(node)]

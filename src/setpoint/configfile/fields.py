@@ -13,14 +13,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from setpoint.agent.config.model import Problem, Severity
-from setpoint.agent.config.node import Mapping, Mark, Node, Scalar, Sequence
+from setpoint.configfile.node import Mapping, Mark, Node, Scalar, Sequence, plain
+from setpoint.configfile.problem import Problem, Severity
 
 MOST_PROBLEMS: Final = 1000
 """Problems reported of one file; the rest is counted."""
@@ -36,13 +37,13 @@ class Report:
     """All problems of one file, in the order found. `errors` counts every error, also those that repeat a reported one."""
 
     source: str
-    problems: dict[tuple[str, Mark, str, str | None], Problem] = field(default_factory=dict)
+    problems: dict[tuple[str, tuple[str, int, int], str, str | None], Problem] = field(default_factory=dict)
     errors: int = 0
     left_out: int = 0
 
     def add(self, problem: Problem) -> None:
         self.errors += problem.severity == "error"
-        identity = (problem.key, (problem.line, problem.column), problem.message, problem.item)
+        identity = (problem.key, (problem.source, problem.line, problem.column), problem.message, problem.item)
         if identity in self.problems:
             return
         if self.full:
@@ -89,7 +90,8 @@ class Place(NamedTuple):
         self._add("warning", mark, message, hint)
 
     def _add(self, severity: Severity, mark: Mark, message: str, hint: str) -> None:
-        problem = Problem(message, *mark, self.key, self.item, hint, severity, self.report.source)
+        source = mark.file or self.report.source
+        problem = Problem(message, mark.line, mark.column, self.key, self.item, hint, severity, source)
         self.report.add(problem)
 
 
@@ -99,6 +101,8 @@ def found(node: Node, key: str = "") -> str:
         return "a mapping"
     if isinstance(node, Sequence):
         return "a list"
+    if node.native is not None:
+        return node.text
     if node.value is None:
         return "nothing"
     if _SECRET.search(key):
@@ -112,9 +116,10 @@ class Fields:
 
     def __init__(self, node: Node | None, place: Place, *, what: str = "a mapping") -> None:
         self.place = place
-        self.mark: Mark = node.mark if node else (1, 1)
+        self.mark: Mark = node.mark if node else Mark(1, 1)
         self.node = node if isinstance(node, Mapping) else None
         self._known: dict[str, None] = {}
+        self._refused: set[str] = set()
         self._ignore_unknown = self.node is None
         if node is not None and self.node is None and not _null(node) and not self._excused(node):
             place.error(node.mark, f"expected {what}, found {found(node, place.key)}", "indent its keys below it")
@@ -128,7 +133,7 @@ class Fields:
         if self.node is None or self._ignore_unknown:
             return
         for key in self.node.items:
-            if key not in self._known:
+            if key not in self._known and key not in self._refused:
                 self.unknown(key)
 
     def unknown(self, key: str) -> None:
@@ -136,6 +141,21 @@ class Fields:
         like = self.place.nearest(key, self._known)
         hint = f"did you mean {like!r}?" if like else f"known here: {', '.join(self._known) or 'nothing'}"
         self.place.at(key).error(self.mark_of(key), "unknown key", hint)
+
+    def refuse(self, remedies: MappingOf[str, str]) -> None:
+        """Report keys that others know and that mean nothing here, each with what to write instead."""
+        for key in self.node.items if self.node else ():
+            if key in remedies and key not in self._known:
+                self.place.at(key).error(self.mark_of(key), "means nothing here", remedies[key])
+                self._refused.add(key)
+
+    def either(self, key: str, *others: str) -> str:
+        """Which of several names of one thing is used, the first where none is; more than one is an error."""
+        used = [name for name in (key, *others) if self.has(name)]
+        self._known.update(dict.fromkeys((key, *others)))
+        for name in used[1:]:
+            self.place.at(name).error(self.mark_of(name), f"says the same as {used[0]!r}", "keep one of them")
+        return used[0] if used else key
 
     @property
     def present(self) -> bool:
@@ -199,6 +219,31 @@ class Fields:
         self.place.at(key).error(node.mark, f"expected {expected}, found {found(node, key)}")
         return default
 
+    def number(self, key: str, *, default: float | None = None, low: float = 0.0, above: bool = False) -> float | None:
+        """A number, also when it is written in quotes: `low` or more, or more than `low` with `above`."""
+        node = self.get(key)
+        if node is None or self._excused(node):
+            return default
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, str) and re.fullmatch("[0-9]{1,20}([.][0-9]{1,20})?", value):
+            value = float(value)
+        in_range = isinstance(value, int | float) and low <= value < 1e300 and (value > low or not above)
+        if isinstance(value, int | float) and not isinstance(value, bool) and in_range:
+            return float(value)
+        bound = f"more than {low:g}" if above else f"{low:g} or more"
+        self.place.at(key).error(node.mark, f"expected a number, {bound}, found {found(node, key)}")
+        return default
+
+    def data(self, key: str) -> dict[str, Any]:
+        """The mapping below a key as plain data, whatever is in it."""
+        node = self.get(key)
+        if node is None:
+            return {}
+        if isinstance(node, Mapping):
+            return {name: plain(child) for name, child in node.items.items()}
+        self.place.at(key).error(node.mark, f"expected a mapping, found {found(node, key)}", "indent its keys below it")
+        return {}
+
     def boolean(self, key: str, *, default: bool = False) -> bool:
         node = self.get(key)
         if node is None or self._excused(node):
@@ -253,4 +298,4 @@ class Fields:
 
 
 def _null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None
+    return isinstance(node, Scalar) and node.value is None and node.native is None

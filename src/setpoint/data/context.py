@@ -1,0 +1,164 @@
+"""What stands around a record on its way: what a function may ask for, and the seams to everything outside the interpreter.
+
+The interpreter knows no database, no disk and no screen. It is given
+
+    resources     where states and arcs that name resources get them from
+    events        who is told what happens to a record; a listener that raises is logged and changes nothing
+    checkpoint    who keeps the progress of a run each time a record has left a state; one that raises ends the run, by design
+
+each of them optional, each with the shape written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from setpoint.data.result import Result, StepError
+
+
+class Context(msgspec.Struct):
+    """What a function that has a second parameter is given: one object for a record's whole way, brought up to date before each call.
+
+    `resources` are those of the present state and arc, by role. `variables` is a mapping that all functions of the run share. `arc` is
+    empty in a state's own functions; `attempt` counts from 1; `run` names the run.
+    """
+
+    run: str = ""
+    network: str = ""
+    state: str = ""
+    arc: str = ""
+    attempt: int = 1
+    resources: Mapping[str, Any] = {}
+    variables: dict[str, Any] = {}
+
+    def require(self, role: str) -> Any:
+        """The resource under that role. Raises `KeyError` with the roles there are."""
+        try:
+            return self.resources[role]
+        except KeyError:
+            have = ", ".join(self.resources) or "none"
+            raise KeyError(
+                f"state {self.state!r} has no resource {role!r} (it has: {have}); name it under `resources`"
+            ) from None
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A network that was left for another one: the arc that pushed, and what is needed to go on there afterwards.
+
+    `entered` is the record as it came into the state, `record` as the arc's transforms left it; `attempt` is that of the arc, `version`
+    the version of a shared record when the state began.
+    """
+
+    network: str
+    state: str
+    arc: int
+    entered: Any
+    record: Any
+    attempt: int = 1
+    version: int = 0
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A record between two states: all that is needed to go on with it, here or after a restart.
+
+    `step` is how many of the state's functions are done: 0 means that it is about to enter; `arc` and `arc_step` are set where it stopped
+    on an arc (its place in the order in which arcs are tried). `failing` is set while the record, failed for good, only visits states
+    that run on failure. Everything in it but `record` and the records of `frames` is plain data, and those are the user's.
+    """
+
+    record: Any
+    network: str
+    state: str
+    path: tuple[str, ...] = ()
+    step: int = 0
+    arc: int = -1
+    arc_step: int = 0
+    transitions: int = 0
+    frames: tuple[Frame, ...] = ()
+    handled: tuple[StepError, ...] = ()
+    failing: StepError | None = None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A run between two states, whole: the records still on their way, in the order of their turns, and the ends of those that are not.
+
+    `split` is the path up to where the record first became several, None where it is one.
+    """
+
+    run: str
+    tokens: tuple[Token, ...]
+    ends: tuple[Result, ...] = ()
+    split: tuple[str, ...] | None = None
+
+
+class Kind(StrEnum):
+    """What an event says happened."""
+
+    START = "start"
+    ENTER = "enter"
+    EXIT = "exit"
+    ARC = "arc"
+    ERROR = "error"
+    RETRY = "retry"
+    ACQUIRED = "acquired"
+    RELEASED = "released"
+    CHECKPOINT = "checkpoint"
+    END = "end"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One thing that happened to one record. `record` is the record itself, not a copy: whoever keeps it copies it.
+
+    `seconds` is how long that took: a state's functions (exit), an arc's transforms (arc), the wait (retry), the whole run (end).
+    """
+
+    kind: Kind
+    run: str
+    network: str
+    state: str
+    record: Any = None
+    arc: str = ""
+    target: str = ""
+    attempt: int = 1
+    seconds: float = 0.0
+    resources: tuple[str, ...] = ()
+    error: StepError | None = None
+
+
+Listener = Callable[[Event], object]
+"""Is told what happens, at once and in order. It must be quick: the record waits for it."""
+
+Checkpoint = Callable[[Progress], Any]
+"""Keeps the progress of a run. A coroutine function makes the plan asynchronous; an exception goes to whoever started the run."""
+
+
+class Resources(Protocol):
+    """Where resources come from. `names` maps roles to names of resources; `owner` is the run, no two at a time are called the same.
+
+    With `is_async`, `acquire`, `release` and `finish` give awaitables. Every attempt of a state or arc acquires, and gives back exactly
+    once, in reverse order, whether it went well (`ok`) or not.
+    """
+
+    is_async: bool
+
+    def acquire(self, names: Mapping[str, str], owner: str, state: str = "") -> Any:
+        """The resources by role, or an awaitable of them. Raises where they cannot be had: an error of the state."""
+
+    def release(self, names: Mapping[str, str], owner: str, ok: bool) -> Any:
+        """They are no longer needed by this state or arc. An exception is an error of the state."""
+
+    def finish(self, owner: str, ok: bool) -> Any:
+        """The run ended. An exception here (a commit that failed) makes the run a failure."""
+
+    def drop(self, owner: str) -> None:
+        """The run was broken off and cannot wait: everything it has is given back, nothing of it is kept."""
+
+    def free(self, names: Mapping[str, str]) -> bool:
+        """Whether all of them could be had without waiting."""
+
+    def awaiting(self) -> Resources:
+        """The same resources with `is_async`, for a plan that is asynchronous."""
