@@ -17,6 +17,7 @@ import signal
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pymodbus.server import ModbusTcpServer
@@ -166,7 +167,8 @@ async def main() -> None:
         await plant.start()
         await work
     except asyncio.CancelledError:
-        print("the plant stops", flush=True)
+        with suppress(OSError):  # whoever listened may be gone
+            print("the plant stops", flush=True)
     except RuntimeError as error:
         raise SystemExit(str(error)) from None
     finally:
