@@ -24,6 +24,7 @@ from setpoint.cli.new import new
 from setpoint.cli.operate import disable, enable, force, pause, restart, resume, retry
 from setpoint.cli.plan import plan
 from setpoint.cli.replay import replay
+from setpoint.cli.run import run
 from setpoint.cli.scenario import scenario
 from setpoint.cli.simulate import simulate
 from setpoint.cli.status import status
@@ -49,6 +50,7 @@ for command in (
     topics,
     check,
     convert,
+    run,
     machines,
     draw,
     plan,

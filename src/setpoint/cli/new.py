@@ -21,35 +21,49 @@ class Kind(StrEnum):
     """What can be written."""
 
     worker = "worker"
+    machine = "machine"
+
+
+_FILES = {
+    Kind.worker: {"{}.py": "worker.py.txt", "test_{}.py": "test_worker.py.txt"},
+    Kind.machine: {"{}.yaml": "machine.yaml.txt"},
+}
+"""What is written for each kind: the name of the file, and the template it is made of."""
 
 
 def new(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to write: worker.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to write: worker or machine.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in snake case, e.g. press_line.")],
 ) -> None:
-    """Write a new worker, and a test of it, into the current directory.
+    """Write a new worker and a test of it, or a machine for records, into the current directory.
 
-    Both run as they are. Nothing is overwritten."""
+    It runs as it is. Nothing is overwritten."""
     _check_name(name)
-    files = {Path(f"{name}.py"): f"{kind}.py.txt", Path(f"test_{name}.py"): f"test_{kind}.py.txt"}
+    if kind is Kind.worker:
+        _check_module(name)
+    files = {Path(file.format(name)): template for file, template in _FILES[kind].items()}
     for path in files:
         if path.exists() or path.is_symlink():
             raise Trouble(f"{path} is there already", "choose another name, or another directory; nothing was written")
     for path, template in files.items():
         _write(path, _filled(template, name))
-    typer.echo(_next_steps(name))
+    typer.echo(_next_steps(name) if kind is Kind.worker else _next_steps_of_machine(name))
 
 
 def _check_name(name: str) -> None:
-    """Raises `Trouble` unless a module may be called so, and hides no other."""
-    from importlib.util import find_spec
-
+    """Raises `Trouble` unless it is snake case."""
     if not NAME.match(name) or len(name) > LONGEST_NAME:
         suggestion = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)).lower().strip("_")
         remedy = (
             f"try {suggestion}" if NAME.match(suggestion) and len(suggestion) <= LONGEST_NAME else "e.g. press_line"
         )
         raise Trouble(f"{name!r} is no name in snake case of at most {LONGEST_NAME} characters", remedy, code=USAGE)
+
+
+def _check_module(name: str) -> None:
+    """Raises `Trouble` unless a module may be called so, and hides no other."""
+    from importlib.util import find_spec
+
     if keyword.iskeyword(name):
         raise Trouble(f"{name!r} is a word of Python's own", f"try {name}_worker", code=USAGE)
     if name in sys.stdlib_module_names or (not Path(f"{name}.py").exists() and find_spec(name) is not None):
@@ -78,4 +92,13 @@ def _next_steps(name: str) -> str:
         f"  python {name}.py                     run it; Ctrl-C stops it\n"
         f"  python -m pytest test_{name}.py      test it (pip install 'setpoint[testing]')\n"
         f"Then open {name}.py: put what it keeps where self._on is, and name the states it can be in."
+    )
+
+
+def _next_steps_of_machine(name: str) -> str:
+    return (
+        f"wrote {name}.yaml\n"
+        f'  setpoint run {name}.yaml --data \'{{"customer": "Ada", "amount": 120}}\'    carry a record\n'
+        f"  setpoint check {name}.yaml    say what is wrong with it\n"
+        f"Then open {name}.yaml and name the states your records go through."
     )
