@@ -171,8 +171,10 @@ class Laws:
         """A worker has moved."""
         now = self._now()
         watch.moves.append(Move.of(transition, record, now))
-        if transition.event.startswith("operator_"):
-            return  # a note, not a move
+        if transition.event.startswith("operator_"):  # a note, not a move
+            if transition.event == "operator_resume":
+                watch.wanted_at = now  # while it was paused it was not to do what it was told
+            return
         if transition.event == "remove" and not record.finished:
             self._removes(watch, record, wanted)
         if transition.source in LIFE or transition.target in LIFE or record.worker is None:
