@@ -10,7 +10,10 @@ import pytest
 from tests.agent.test_agent_agent import config, flow, play, until
 
 from setpoint.agent import Agent
+from setpoint.agent.checking import Checker
 from setpoint.agent.config import read_config
+from setpoint.flows import FlowEngine
+from setpoint.namespace import EmbeddedBroker
 
 TEXT = """
 agent: {location: {0: acme, 1: cologne}}
@@ -82,3 +85,22 @@ def test_what_an_operator_disabled_stays_disabled_when_the_agent_is_started_agai
 
     play(tmp_path, config(flow("one")), first)
     play(tmp_path, config(flow("one")), second)
+
+
+def test_the_specs_of_workers_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    """By the type that each declares, and so are the names they come after; a file with such an error changes nothing that runs."""
+    text = """
+agent: {location: {0: acme}}
+workers:
+  - {name: plc, type: connection, spec: {targett: 127.0.0.1, port: 99999}}
+  - {name: late, type: connection, after: [plcc], spec: {target: 127.0.0.1, port: 502}}
+  - {name: fine, type: connection, variables: {IP: 127.0.0.1}, spec: {target: "{{ .IP }}", port: 502}}
+"""
+    broker = EmbeddedBroker(tmp_path / "broker.sqlite")
+    found = Checker(source="config.yaml", env={}, engine=FlowEngine(broker)).check(text)
+    first, second = map(str, found.problems)
+    assert first.startswith(
+        "config.yaml:4:1: workers.plc: spec: target: Field required; port: Input should be less than"
+    )
+    assert second.endswith("comes after 'plcc', which is no worker of this section; did you mean 'plc'?")
+    assert [item.name for item in found.workers] == ["fine"]

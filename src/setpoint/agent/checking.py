@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 
-from setpoint.agent.config import Configuration, Problem, read_config
+from setpoint.agent.config import Configuration, Item, Problem, read_config
 from setpoint.agent.config.memo import Memo
 from setpoint.agent.config.model import Part
+from setpoint.control.variables import Scope, SpecError, as_type, rendered
 from setpoint.flows import FlowConfigError, FlowEngine
-from setpoint.workers.catalogue import worker_types
+from setpoint.workers.catalogue import spec_type_of, worker_types
 
 
 class Checker:
@@ -26,7 +28,7 @@ class Checker:
     def check(self, text: str) -> Configuration:
         """What the text says. The result lists every problem; items with an error in a flow are not among its items."""
         configuration = read_config(text, source=self._source, env=self._env, memo=self._memo, worker_types=self._types)
-        found = list(self._flow_problems(configuration))
+        found = [*self._flow_problems(configuration), *_worker_problems(configuration)]
         if not found:
             return configuration
         bad = {problem.item for problem in found if problem.item}
@@ -37,6 +39,7 @@ class Checker:
             ),
             bridges=tuple(item for item in configuration.bridges if item.name not in bad),
             flows=tuple(item for item in configuration.flows if item.name not in bad),
+            workers=tuple(item for item in configuration.workers if item.name not in bad),
             rejected=configuration.rejected | bad,
         )
 
@@ -62,6 +65,30 @@ class Checker:
                 key = ".".join(str(step) for step in problem.path)
                 where = f"{item}.{part}.{key}" if part != "flow" else f"{item}.{key}"
                 yield Problem(problem.message, line, column, where, item, problem.hint, source=configuration.source)
+
+
+def _worker_problems(configuration: Configuration) -> Iterator[Problem]:
+    """What is wrong with the specs of workers, by the types that they declare, and with the names they come after."""
+    names = [item.name for item in configuration.workers]
+    for item in configuration.workers:
+        fault, hint = _spec_fault(item, configuration), ""
+        if missing := [name for name in item.after if name not in names]:
+            near = get_close_matches(missing[0], names, n=1)
+            fault = f"comes after {missing[0]!r}, which is no worker of this section"
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+        if fault:
+            yield Problem(fault, item.line, 1, f"workers.{item.name}", item.name, hint, source=configuration.source)
+
+
+def _spec_fault(item: Item, configuration: Configuration) -> str:
+    location = configuration.agent.location
+    internal = {"id": item.name, "name": item.name, "type": item.type, "parent": ""}
+    try:
+        scope = Scope(location=location).below(item.variables)
+        as_type(rendered(item.spec, scope, internal), spec_type_of(item.type))
+    except (SpecError, LookupError) as error:
+        return f"spec: {error}"
+    return ""
 
 
 def _flows_of(configuration: Configuration) -> Iterator[tuple[str, Part, Mapping[str, object]]]:

@@ -50,7 +50,7 @@ class Heartbeat:
         moves, self._moves = self._moves, 0
         return {
             "workers": len(records),
-            "phases": dict(Counter(phase_text(record) or "not_alive" for record in records).most_common()),
+            "phases": dict(Counter(str(phase_text(record)) or "not_alive" for record in records).most_common()),
             "not_as_wanted": sum(not _is_as_wanted(record) for record in records),
             "transitions": moves,
             "tick_lag_p99_ms": self._lag_p99_ms(),

@@ -32,6 +32,18 @@ def worker_types() -> list[str]:
     return [*WORKERS, *(point.name for point in entry_points(group=ENTRY_POINTS) if point.name not in WORKERS)]
 
 
+def spec_type_of(worker_type: str) -> Any:
+    """The type of spec that a worker type declares; `Any` where it declares none, or cannot be imported (it says so when it runs)."""
+    worker: Any = WORKERS.get(worker_type)
+    for point in entry_points(group=ENTRY_POINTS) if worker is None else ():
+        if point.name == worker_type:
+            try:
+                worker = point.load()
+            except Exception:
+                return Any
+    return getattr(worker, "spec_type", Any)
+
+
 def machines() -> dict[str, Machine]:
     """All machines by name."""
     return {worker.machine.name: worker.machine for worker in WORKERS.values()} | {LIFECYCLE.name: LIFECYCLE}
