@@ -239,9 +239,11 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
     other.write_text(json.dumps({"name": "pump", "states": {"off": "stopped"}}))
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "empty.py").write_text("")
+    empty = tmp_path / "empty"
+    empty.mkdir()
     return {
         "no such recording": ([str(tmp_path / "nothing")], "there is no file or directory"),
-        "no recording there": ([str(tmp_path)], "there is no recording in"),
+        "no recording there": ([str(empty)], "there is no recording in"),
         "no such worker": ([flight, "--worker", "press-9"], "no decision of worker 'press-9'"),
         "no such machine file": ([flight, "--machine", "nothing.json"], "nothing.json cannot be read"),
         "no such module": ([flight, "--machine", "nothing_there:Class"], "nothing_there:Class cannot be imported"),
@@ -261,3 +263,14 @@ def test_what_cannot_be_answered_is_no_answer(capsys: Capsys, recording: Path, t
         ran = run_cli(capsys, "replay", *arguments)
         assert (ran.code, mistake) == (2, mistake)
         assert text in ran.err
+
+
+def test_a_recording_is_found_from_the_data_directory_and_from_the_config(
+    capsys: Capsys, recording: Path, tmp_path: Path
+) -> None:
+    """As `check --against` finds a store."""
+    data = tmp_path / ".setpoint"
+    data.mkdir()
+    moved = recording.rename(data / "flight")
+    asked = [moved, data, tmp_path, tmp_path / "config.yaml"]
+    assert {run_cli(capsys, "replay", str(place)).code for place in asked} == {0}

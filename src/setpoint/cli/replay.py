@@ -61,7 +61,7 @@ def replay(
     """Decide again what was recorded, and show each decision that would differ."""
     from setpoint.store.recording import NoRecording, read
 
-    place = recording or _of_running_agent()
+    place = _within(recording) if recording else _of_running_agent()
     try:
         tape = Tape(read(place), show or worker)
         if show:
@@ -70,6 +70,15 @@ def replay(
             _replay(tape, machine or [], reasons=reasons, json=json, limit=limit)
     except NoRecording as error:
         raise Trouble(str(error), "name the directory or a file of a recording", code=USAGE) from None
+
+
+def _within(place: Path) -> Path:
+    """A recording is named by itself, or by the agent's data directory or config beside which it lies."""
+    folders = (place, place / ".setpoint") if place.is_dir() else (place.parent / ".setpoint",)
+    recorded = (folder / FLIGHT for folder in folders)
+    if place.is_dir() or place.suffix in (".yaml", ".yml"):
+        return next((each for each in recorded if each.is_dir()), place)
+    return place
 
 
 def _of_running_agent() -> Path:

@@ -98,6 +98,8 @@ def simulate(
         print_json(_as_data(outcome, violation, target))
     else:
         _report(outcome, violation, target, whole=timeline)
+        if (ran := outcome.seed - seed + 1) > 1 and violation is None:
+            console().print(f"{ran} seeds ran, {seed} to {outcome.seed}; above is the last of them.")
     raise typer.Exit(FAILED if violation is not None else 0)
 
 
