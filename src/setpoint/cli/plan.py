@@ -93,21 +93,26 @@ def _print_moves(planning: Planning) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=is_terminal())
+    moves = [move for move in planning.moves if move.event not in HALF_STEPS]
+    if not moves:
+        return
+    narrow = is_terminal()  # where a worker comes from stands in its row before, and all are of one agent
+    known = any(move.before is not None for move in moves)
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=narrow)
     table.add_column("after", justify="right", no_wrap=True)
-    table.add_column("worker", overflow="fold", ratio=4)
-    table.add_column("move", overflow="fold", ratio=4)
-    table.add_column("took before", no_wrap=True)
-    table.add_column("why", overflow="ellipsis", no_wrap=True, style="dim", ratio=2)
-    for move in planning.moves:
-        if move.event in HALF_STEPS:
-            continue
-        mark = MARKS.get(move.phase, "")
+    table.add_column("worker", overflow="fold", ratio=3)
+    table.add_column("move", overflow="fold", ratio=3)
+    if known:
+        table.add_column("took before", no_wrap=True)
+    table.add_column("why", overflow="fold", style="dim", ratio=4)
+    for move in moves:
+        source = "→ " if narrow else f"{move.source} → "
+        target = f"{MARKS.get(move.phase, '')} {move.target}".strip()
         table.add_row(
             f"{move.after:.1f} s",
-            clean(move.path),
-            Text.assemble(f"{move.source} → ", (f"{mark} {move.target}".strip(), STYLES.get(move.phase, "dim"))),
-            _before(move.before),
+            clean(move.path.partition("/")[2] if narrow else move.path),
+            Text.assemble(source, (target, STYLES.get(move.phase, "dim"))),
+            *([_before(move.before)] if known else []),
             clean(move.reason),
         )
     console().print(table)
