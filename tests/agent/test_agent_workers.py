@@ -39,7 +39,6 @@ def sample_type(monkeypatch: pytest.MonkeyPatch) -> None:
         return [EntryPoint("sample", "tests.control.samples:Process", group)]
 
     monkeypatch.setattr("setpoint.control.registry.entry_points", points)
-    monkeypatch.setattr("setpoint.workers.catalogue.entry_points", points)
 
 
 @pytest.mark.usefixtures("sample_type")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.simulation.simulation_plant import World, plant
 
 from setpoint.cli.trouble import Trouble
 from setpoint.control import Monitor
-from setpoint.workers.catalogue import WORKERS
+from setpoint.control.registry import ENTRY_POINTS
 
 broken = plant(1, world=lambda: World(obeys_stop=False))
 """A scene whose workers never stop, for `setpoint simulate MODULE:FUNCTION`."""
@@ -137,8 +138,8 @@ def test_a_worker_of_your_own_that_does_real_io_needs_a_stand_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without one the command says so; with one the config runs."""
-    monkeypatch.setattr("setpoint.agent.checking.worker_types", lambda: ["press"])
-    monkeypatch.setattr("setpoint.agent.rehearsal.scene.WORKERS", {**WORKERS, "press": Prober})
+    installed = [EntryPoint("press", f"{__name__}:Prober", ENTRY_POINTS)]
+    monkeypatch.setattr("setpoint.control.registry.entry_points", lambda group: installed)
     file = written(tmp_path, WITH_A_PRESS)
     without = ran("simulate", file, "--hours", "0.01")
     assert isinstance(without.exception, Trouble)

@@ -10,8 +10,8 @@ import pytest
 from tests.simulation.simulation_cli import config, ran, written
 
 from setpoint.agent.rehearsal import rehearsal_of
-from setpoint.cli.plan import IN_FORCE, STORE
 from setpoint.cli.simulate import tree_in
+from setpoint.places import LAST_GOOD, STORE
 from setpoint.store import SqliteStore
 from setpoint.testing.simulation import Fault, Simulation
 
@@ -22,8 +22,8 @@ def agent_ran(folder: Path, text: str, faults: list[Fault] | None = None, tell: 
     """Leave what an agent would have left that ran this config for some minutes and was then killed."""
     data = folder / ".setpoint"
     data.mkdir()
-    written(data, text, IN_FORCE)
-    simulation = Simulation(rehearsal_of(tree_in(data / IN_FORCE)))
+    written(data, text, LAST_GOOD)
+    simulation = Simulation(rehearsal_of(tree_in(data / LAST_GOOD)))
     simulation.come_up()
     simulation.arm(faults or ())
     simulation.advance(300)

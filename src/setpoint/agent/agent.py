@@ -25,13 +25,11 @@ from setpoint.control import Supervisor
 from setpoint.control.recorder import Recorder
 from setpoint.flows import FlowEngine
 from setpoint.namespace import EmbeddedBroker
+from setpoint.places import FLIGHT, LAST_GOOD, STORE
 from setpoint.services import Contacts
 from setpoint.services.blocking import in_thread
 from setpoint.store import SqliteStore, Transition
 from setpoint.workers.keeping import keeping
-
-RECORDING = "flight"
-"""The folder of the flight recording, in the data directory."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +49,10 @@ class Agent:
         contacts = Contacts()
         self._engine = FlowEngine(self.broker, contacts=contacts)
         checker = Checker(source=config.name, env=env, engine=self._engine)
-        self._loader = Loader(config, last_good=data / "last-good.yaml", check=checker.check, wall=time.time)
+        self._loader = Loader(config, last_good=data / LAST_GOOD, check=checker.check, wall=time.time)
         self._following: list[asyncio.Task[None]] = []
-        self.store = SqliteStore(data / "store.sqlite")
-        self.recorder = Recorder(data / RECORDING)
+        self.store = SqliteStore(data / STORE)
+        self.recorder = Recorder(data / FLIGHT)
         kept = keeping(self.store.trouble, lambda: self.recorder.trouble)
         self.supervisor = Supervisor(
             registry_for(engine=self._engine, broker_service=self.broker, contacts=contacts, data=data, kept=kept),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
 from setpoint.agent.config import Configuration, Item, Problem, read_config
 from setpoint.agent.config.memo import Memo
 from setpoint.agent.config.model import Part
+from setpoint.control import Registry
 from setpoint.control.variables import Scope, SpecError, as_type, rendered
 from setpoint.flows import FlowConfigError, FlowEngine
-from setpoint.workers.catalogue import spec_type_of, worker_types
+from setpoint.workers.catalogue import known_types
 
 
 class Checker:
@@ -23,12 +25,14 @@ class Checker:
         self._engine = engine
         self._good: dict[tuple[str, Part], Mapping[str, object]] = {}
         self._memo = Memo()
-        self._types = worker_types()
+        self._types = known_types()
 
     def check(self, text: str) -> Configuration:
         """What the text says. The result lists every problem; items with an error in a flow are not among its items."""
-        configuration = read_config(text, source=self._source, env=self._env, memo=self._memo, worker_types=self._types)
-        found = [*self._flow_problems(configuration), *_worker_problems(configuration)]
+        configuration = read_config(
+            text, source=self._source, env=self._env, memo=self._memo, worker_types=list(self._types)
+        )
+        found = [*self._flow_problems(configuration), *_worker_problems(configuration, self._types)]
         if not found:
             return configuration
         bad = {problem.item for problem in found if problem.item}
@@ -67,11 +71,11 @@ class Checker:
                 yield Problem(problem.message, line, column, where, item, problem.hint, source=configuration.source)
 
 
-def _worker_problems(configuration: Configuration) -> Iterator[Problem]:
+def _worker_problems(configuration: Configuration, types: Registry) -> Iterator[Problem]:
     """What is wrong with the specs of workers, by the types that they declare, and with the names they come after."""
     names = [item.name for item in configuration.workers]
     for item in configuration.workers:
-        fault, hint = _spec_fault(item, configuration), ""
+        fault, hint = _spec_fault(item, configuration, types), ""
         if missing := [name for name in item.after if name not in names]:
             near = get_close_matches(missing[0], names, n=1)
             fault = f"comes after {missing[0]!r}, which is no worker of this section"
@@ -80,15 +84,23 @@ def _worker_problems(configuration: Configuration) -> Iterator[Problem]:
             yield Problem(fault, item.line, 1, f"workers.{item.name}", item.name, hint, source=configuration.source)
 
 
-def _spec_fault(item: Item, configuration: Configuration) -> str:
+def _spec_fault(item: Item, configuration: Configuration, types: Registry) -> str:
     location = configuration.agent.location
     internal = {"id": item.name, "name": item.name, "type": item.type, "parent": ""}
     try:
         scope = Scope(location=location).below(item.variables)
-        as_type(rendered(item.spec, scope, internal), spec_type_of(item.type))
+        as_type(rendered(item.spec, scope, internal), _spec_type(item.type, types))
     except (SpecError, LookupError) as error:
         return f"spec: {error}"
     return ""
+
+
+def _spec_type(worker_type: str, types: Registry) -> Any:
+    """What a worker type declares; `Any` where it declares nothing, or cannot be imported (it says so when it runs)."""
+    try:
+        return getattr(types.factory(worker_type), "spec_type", Any)
+    except Exception:
+        return Any
 
 
 def _flows_of(configuration: Configuration) -> Iterator[tuple[str, Part, Mapping[str, object]]]:

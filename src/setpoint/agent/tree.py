@@ -12,7 +12,7 @@ from setpoint.flows import FlowEngine
 from setpoint.namespace import Broker
 from setpoint.services import Contacts, HostReader, Resolver
 from setpoint.workers import bridge, broker, flow
-from setpoint.workers.catalogue import WORKERS
+from setpoint.workers.catalogue import known_types
 
 ROOT = "agent"
 BROKER = f"{ROOT}/broker"
@@ -23,13 +23,14 @@ def registry_for(
     *, engine: FlowEngine, broker_service: Broker, contacts: Contacts, data: Path, kept: Callable[[], Monitor]
 ) -> Registry:
     """All worker types, with what they may ask for, and those that installed packages offer."""
-    registry = Registry(
-        engine=engine, broker=broker_service, contacts=contacts, resolver=Resolver(), reader=HostReader(data)
+    return known_types(
+        {KEEPING: kept},
+        engine=engine,
+        broker=broker_service,
+        contacts=contacts,
+        resolver=Resolver(),
+        reader=HostReader(data),
     )
-    for name, worker in WORKERS.items():
-        registry.add(name, kept if name == KEEPING else worker)
-    registry.load_entry_points()
-    return registry
 
 
 def tree_of(configuration: Configuration, windows: Windows) -> list[ChildSpec]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args, get
 from setpoint.cli.connect import running_agent
 from setpoint.cli.output import clean, console
 from setpoint.cli.trouble import USAGE, Trouble
+from setpoint.places import DATA, STORE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,9 +36,6 @@ VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 BROKEN: Final = ("refused", "unknown")
 STYLES: Final = {"refused": "bold red", "unknown": "bold red", "begins anew": "dim", "migrated": "yellow"}
 
-STORE: Final = "store.sqlite"
-"""What an agent calls its store, in its data directory."""
-DATA: Final = ".setpoint"
 RUNNING: Final = "running"
 SHOWN_CHANGES: Final = 12
 
@@ -116,6 +114,8 @@ def ask(store: Path, find: Find) -> Answer:
 
 
 def _answer(store: Path, opened: SqliteStore, documents: Mapping[str, Documents], find: Find) -> Answer:
+    from setpoint.control.standing import definition_of
+
     fates: dict[Kind, Fate] = {}
     workers: dict[str, Kind] = {}
     definitions: dict[str, Machine | None] = {}
@@ -127,7 +127,7 @@ def _answer(store: Path, opened: SqliteStore, documents: Mapping[str, Documents]
                 if today is None:
                     continue
                 if kind.hash not in definitions:
-                    definitions[kind.hash] = _definition(opened.machine(kind.hash))
+                    definitions[kind.hash] = definition_of(opened.machine(kind.hash))
                 fates[kind] = _fate(kind, today, definitions[kind.hash])
         else:
             fates[kind] = fate
@@ -180,16 +180,6 @@ def _fate(kind: Kind, today: Today | str, definition: Machine | None) -> Fate:
     return Fate(verdict, text, found.state, machine.version, changes)
 
 
-def _definition(kept: Mapping[str, Any] | None) -> Machine | None:
-    """The machine as it was stored; None where it was not kept, or is no machine."""
-    from setpoint.machine import MachineError, load
-
-    try:
-        return None if kept is None else load(dict(kept))
-    except (MachineError, LookupError, ValueError, TypeError):
-        return None
-
-
 # what there is today
 
 
@@ -197,13 +187,9 @@ class Present:
     """The worker types of this installation: built in, or offered by installed packages."""
 
     def __init__(self) -> None:
-        from setpoint.control import Registry
-        from setpoint.workers.catalogue import WORKERS
+        from setpoint.workers.catalogue import known_types
 
-        self._registry = Registry()
-        for name, worker in WORKERS.items():
-            self._registry.add(name, worker)
-        self._registry.load_entry_points()
+        self._registry = known_types()
 
     def __call__(self, worker_type: str, machine: str) -> Today | str:
         try:
@@ -260,11 +246,11 @@ def store_at(given: str, env: Mapping[str, str]) -> Path:
     if given == RUNNING:
         if noted is None:
             raise Trouble("no agent of yours is running", "name the store: --against DIRECTORY", code=USAGE)
-        return Path(noted.data or Path(noted.config).parent / DATA) / STORE
+        return noted.directory / STORE
     place = Path(given)
     if place.suffix in (".yaml", ".yml"):
-        keeps_it = noted is not None and noted.data and Path(noted.config) == place.absolute()
-        return (Path(noted.data) if noted and keeps_it else place.parent / DATA) / STORE
+        keeps_it = noted is not None and Path(noted.config) == place.absolute()
+        return (noted.directory if noted and keeps_it else place.parent / DATA) / STORE
     if place.is_dir():
         return place / STORE if (place / STORE).is_file() else place / DATA / STORE
     return place

@@ -154,17 +154,11 @@ def _read(file: Path) -> str:
 def _kind(text: str) -> str:
     """What a file is: a machine for records, a system (`instances`), a machine of workers (`states`), or an agent's config; what cannot be
     parsed counts as a config, whose reader says where it fails."""
-    import yaml
+    from setpoint.data.config import looks_like_machine, top_keys
 
-    from setpoint.data.config import looks_like_machine
-
-    if looks_like_machine(text):
+    keys = top_keys(text)
+    if looks_like_machine(keys):
         return "records"
-    try:
-        node = yaml.compose(text, yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return "config"
-    keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
     return "system" if "instances" in keys else "machine" if "states" in keys else "config"
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 import typer
 
 from setpoint.cli.trouble import Trouble
+from setpoint.places import DATA
 
 if TYPE_CHECKING:
     import httpx
@@ -44,6 +45,11 @@ class RunningAgent(NamedTuple):
     pid: int
     config: str
     data: str = ""
+
+    @property
+    def directory(self) -> Path:
+        """Its data directory."""
+        return Path(self.data or Path(self.config).parent / DATA)
 
 
 def note_running(agent: RunningAgent, env: Mapping[str, str]) -> Path | None:

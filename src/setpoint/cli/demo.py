@@ -19,6 +19,7 @@ import typer
 from setpoint.cli.stopping import leave, tell
 from setpoint.cli.trouble import Trouble
 from setpoint.cli.up import FormatOption, HostOption, LevelOption, LogFormat, LogLevel, PortOption, Run, run
+from setpoint.places import DATA
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -63,7 +64,7 @@ def demo(
         config = folder / "config.yaml"
         if not config.exists():
             shutil.copyfile(examples / CONFIG, config)
-        code = run(Run(config, folder / ".setpoint", host, port, (f"edit       {config}",)))
+        code = run(Run(config, folder / DATA, host, port, (f"edit       {config}",)))
     leave(code)
 
 

@@ -11,14 +11,12 @@ from setpoint.cli.connect import JsonOption
 from setpoint.cli.output import MARKS, STYLES, clean, console, duration, is_terminal, print_json
 from setpoint.cli.simulate import StandInOption, stand_ins_of, tree_in
 from setpoint.cli.trouble import FAILED, Trouble
+from setpoint.places import DATA, LAST_GOOD, STORE
 
 if TYPE_CHECKING:
     from setpoint.agent.rehearsal import Planned, Planning
     from setpoint.store import SqliteStore, Step
 
-STORE = "store.sqlite"
-IN_FORCE = "last-good.yaml"
-DATA = ".setpoint"
 HALF_STEPS = ("create", "remove")
 """Moves that another follows at once, which says the same."""
 
@@ -60,7 +58,7 @@ def _now(where: Path) -> tuple[SqliteStore | None, Any, str]:
 
     from setpoint.store import NewerSchema, NotAStore, SqliteStore
 
-    if not (where / STORE).is_file() or not (where / IN_FORCE).is_file():
+    if not (where / STORE).is_file() or not (where / LAST_GOOD).is_file():
         return None, [], f"from nothing: no agent has run with its data in {where}"
     try:
         store = SqliteStore(where / STORE, read_only=True)
@@ -70,7 +68,7 @@ def _now(where: Path) -> tuple[SqliteStore | None, Any, str]:
         ) from None
     alive = store.alive_at
     seen = f", {duration(time.time() - alive)} ago" if alive is not None else ""
-    return store, tree_in(where / IN_FORCE), f"from where the agent in {where} last stood{seen}"
+    return store, tree_in(where / LAST_GOOD), f"from where the agent in {where} last stood{seen}"
 
 
 def _print(planning: Planning, title: str) -> None:

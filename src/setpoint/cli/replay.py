@@ -17,6 +17,7 @@ import typer
 from setpoint.cli.connect import JsonOption, running_agent
 from setpoint.cli.output import clean, console, print_json
 from setpoint.cli.trouble import FAILED, USAGE, Trouble
+from setpoint.places import DATA, FLIGHT
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from setpoint.control.replay import Answer, Difference
     from setpoint.store.recording import Decided, Entry, Gap
 
-FLIGHT = "flight"
-"""Where in its data directory an agent records."""
 MAX_TEXT = 160
 NAMES = {"data": "unreadable", "machine": "of an unknown machine", "state": "of an unknown state"}
 
@@ -74,7 +73,7 @@ def replay(
 
 def _within(place: Path) -> Path:
     """A recording is named by itself, or by the agent's data directory or config beside which it lies."""
-    folders = (place, place / ".setpoint") if place.is_dir() else (place.parent / ".setpoint",)
+    folders = (place, place / DATA) if place.is_dir() else (place.parent / DATA,)
     recorded = (folder / FLIGHT for folder in folders)
     if place.is_dir() or place.suffix in (".yaml", ".yml"):
         return next((each for each in recorded if each.is_dir()), place)
@@ -85,8 +84,7 @@ def _of_running_agent() -> Path:
     noted = running_agent(os.environ)
     if noted is None:
         raise Trouble("no agent of yours is running", "name the recording: setpoint replay RECORDING", code=USAGE)
-    data = getattr(noted, "data", "") or Path(noted.config).parent / ".setpoint"
-    return Path(data) / FLIGHT
+    return noted.directory / FLIGHT
 
 
 class Tape:

@@ -35,18 +35,18 @@ def present() -> Subjects:
 
 
 def _installed() -> Iterator[tuple[str, type[Worker[Any, Any, Any]]]]:
-    from importlib.metadata import entry_points
-
     from setpoint.cli.output import clean
+    from setpoint.workers.catalogue import WORKERS, known_types
 
-    for point in entry_points(group="setpoint.workers"):
+    types = known_types()
+    for name in [name for name in types if name not in WORKERS]:
         try:
-            found = point.load()
+            found: Any = types.factory(name)
         except Exception as error:
-            print(clean(f"setpoint: worker type {point.name!r} is left out: {error}"), file=sys.stderr)
+            print(clean(f"setpoint: worker type {name!r} is left out: {error}"), file=sys.stderr)
             continue
         if _is_worker(found):
-            yield point.name, found
+            yield name, found
 
 
 def named(what: str, known: Mapping[str, Subject]) -> Subjects:

@@ -19,6 +19,7 @@ from setpoint.cli.memory import settle
 from setpoint.cli.output import clean
 from setpoint.cli.stopping import Stop, leave, tell
 from setpoint.cli.trouble import FAILED, Trouble
+from setpoint.places import DATA
 
 if TYPE_CHECKING:
     import asyncio
@@ -95,7 +96,7 @@ def up(
         raise Trouble(f"there is no file {config}", "name a config.yaml, or try 'setpoint demo'")
     config = config.absolute()  # not resolved: what a link points to may be exchanged
     configure(level=log_level.value, format=log_format.value)
-    leave(run(Run(config, data or config.parent / ".setpoint", host, port)))
+    leave(run(Run(config, data or config.parent / DATA, host, port)))
 
 
 def run(what: Run) -> int:

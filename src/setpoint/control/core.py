@@ -16,7 +16,7 @@ from typing import Any
 
 from setpoint.control.acting import Acting
 from setpoint.control.agenda import Agenda, Effect, Listener, Timer
-from setpoint.control.deciding import Deciding, unwatched
+from setpoint.control.deciding import Deciding
 from setpoint.control.family import Family
 from setpoint.control.intent import Intent
 from setpoint.control.life import Life
@@ -192,7 +192,7 @@ class Core:
             except (Exception, SystemExit) as error:  # a worker that calls sys.exit() is no reason to leave
                 self._fault(record, error)
         else:
-            unwatched(record)
+            record.unwatched()
             self.agenda.look(record, record.circuit.retry_at)
         if record.removing:
             self.life.wind_up(record)

@@ -54,7 +54,7 @@ class Deciding:
             self.move(record, "forced", forced, "forced by the operator")
         if self._is_paused(record) or (record.stale and record.wanted):
             record.acts = False
-            unwatched(record)
+            record.unwatched()
             return False
         for _ in range(self._agenda.limits.moves_at_once):
             fault = self._children_fault(record) if record.children_due else None
@@ -155,7 +155,7 @@ class Deciding:
         record.transitions += 1
         record.retry = False
         record.children_due = True
-        record.action_failures, record.action_error, record.action_retry_at = 0, "", NEVER
+        record.forget_action_failures()
         if record.alive:
             self._hold_back(record, came_from)
             if Phase.STOPPING in (came_from, _state_of(record).phase):
@@ -239,14 +239,8 @@ def _state_of(record: Record) -> State:
     return record.worker.machine.by_name[record.position.state]
 
 
-def unwatched(record: Record) -> None:
-    """Nobody sees at present whether a guard holds: what is to hold without a break begins anew."""
-    if record.position.held:
-        record.position = record.position._replace(held={})
-
-
 def forget_failures(record: Record) -> None:
     """As if nothing had failed yet: no wait is left."""
-    record.action_failures, record.action_error, record.action_retry_at = 0, "", NEVER
+    record.forget_action_failures()
     record.hung, record.hung_reason = 0, ""
     record.restarts, record.calm_at = 0, NEVER

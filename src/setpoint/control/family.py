@@ -174,13 +174,6 @@ class Family:
         record.peers, record.removing = None, False
         self._agenda.mark(record)
 
-    def set_scope(self, scope: Scope) -> None:
-        """Other variables at the top of the tree: every spec that may name them is looked at again."""
-        if not same(scope, self.scope):
-            self.scope = scope
-            for path in self._top.children.values():
-                self._variables_changed(self.table[path])
-
     def _variables_changed(self, record: Record) -> None:
         for each in (record, *self._descendants(record)):
             each.spec_changed = True
@@ -223,9 +216,8 @@ class Family:
         if record.finished:
             place.gone[record.name] = record.fact(self._agenda.now, observed=False)
             place.gone_specs[record.name] = record.given
-        record.worker = record.desired = record.observed = record.facts = record.peers = (
-            None  # timers may keep the row for a while
-        )
+        record.worker = record.desired = record.observed = None  # timers may keep the row for a while
+        record.facts = record.peers = None
         if record.parent is not None:
             record.parent.children_due = True
         elif (spec := self._top.specs.get(record.name)) is not None:

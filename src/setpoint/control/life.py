@@ -15,7 +15,7 @@ from setpoint.control.comparing import same
 from setpoint.control.deciding import Deciding
 from setpoint.control.family import Family
 from setpoint.control.observing import Observing
-from setpoint.control.record import FOREVER, NEVER, NO_SPEC, Record
+from setpoint.control.record import FOREVER, NO_SPEC, Record
 from setpoint.control.registry import AnyWorker, Registry
 from setpoint.control.remembering import Remembering
 from setpoint.control.variables import as_type, rendered
@@ -80,7 +80,8 @@ class Life:
         record.desired = desired
         if differs:
             record.children_due = True
-            record.action_failures, record.action_error, record.action_retry_at, record.restarts = 0, "", NEVER, 0
+            record.forget_action_failures()
+            record.restarts = 0
             self._remembering.desired(record)
         return differs
 

@@ -187,7 +187,7 @@ class Observing:
         if agenda.now >= stale_at:
             if not record.stale:
                 record.stale = True
-                record.position = record.position._replace(held={})  # nobody saw it hold without a break
+                record.unwatched()
                 agenda.mark(record)
             stale_at = agenda.now + fresh_for
         agenda.at(stale_at, Timer.STALE, record, record.born_at)

@@ -129,6 +129,15 @@ class Record:
     def state(self) -> str:
         return self.position.state
 
+    def unwatched(self) -> None:
+        """Nobody sees at present whether a guard holds: what is to hold without a break begins anew."""
+        if self.position.held:
+            self.position = self.position._replace(held={})
+
+    def forget_action_failures(self) -> None:
+        """As if no action had failed yet: no wait for one is left."""
+        self.action_failures, self.action_error, self.action_retry_at = 0, "", NEVER
+
     @property
     def in_force(self) -> Any:
         """The desired state as the worker is to see it: told to stop while it is not wanted."""

@@ -9,8 +9,7 @@ that was left running is brought back first, with the desired state that it had,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 import msgspec
 import structlog
@@ -19,9 +18,9 @@ from setpoint.control.agenda import Agenda
 from setpoint.control.comparing import digest
 from setpoint.control.family import Family, Left
 from setpoint.control.record import Record
-from setpoint.control.standing import Identity, Memory, Seen, Standing
+from setpoint.control.standing import Identity, Memory, Seen, Standing, definition_of
 from setpoint.control.worker import ChildSpec
-from setpoint.machine import Machine, MachineError, content_hash, elapsed, load, to_dict
+from setpoint.machine import Machine, content_hash, elapsed, to_dict
 from setpoint.store import Documents, Store
 
 log = structlog.get_logger(__name__)
@@ -197,15 +196,5 @@ def _memory(store: Store, documents: Documents, machines: dict[str, Machine | No
     desired = documents["desired"].value if "desired" in documents else None
     alive_at = standing.at if store.alive_at is None else store.alive_at
     if standing.hash not in machines:
-        machines[standing.hash] = _definition(store.machine(standing.hash))
+        machines[standing.hash] = definition_of(store.machine(standing.hash))
     return Memory(identity, standing, desired, machines[standing.hash], alive_at)
-
-
-def _definition(kept: Mapping[str, Any] | None) -> Machine | None:
-    """The machine as it was. One whose guards cannot be had any more is as good as none: it is used to say what has changed."""
-    if kept is None:
-        return None
-    try:
-        return load(dict(kept))
-    except (MachineError, LookupError, ValueError, TypeError):
-        return None

@@ -6,12 +6,13 @@ long nobody ran the agent is known from the store, which notes until when the ag
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from setpoint.control.registry import AnyWorker
-from setpoint.machine import Machine, Position, Refused, migrate, resume
+from setpoint.machine import Machine, MachineError, Position, Refused, load, migrate, resume
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -82,8 +83,10 @@ class Memory(NamedTuple):
     def moved_on(self, wall: float) -> Standing:
         """Where it stood, as of a later moment. The time without an agent is not in its clocks, but in `down`."""
         was = self.standing
-        ran_on = 0.0 if was.down else max(0.0, self.alive_at - was.at)
-        down = was.down + max(0.0, wall - max(self.alive_at, was.at) if not was.down else wall - was.at)
+        if was.down:
+            ran_on, down = 0.0, was.down + max(0.0, wall - was.at)
+        else:
+            ran_on, down = max(0.0, self.alive_at - was.at), max(0.0, wall - max(self.alive_at, was.at))
         clocks = {key: seconds + ran_on for key, seconds in was.clocks.items()}
         return msgspec.structs.replace(was, in_state=was.in_state + ran_on, clocks=clocks, down=down, at=wall)
 
@@ -109,3 +112,12 @@ class Memory(NamedTuple):
         return resume(
             machine, {"state": state, "in_state": was.in_state, "clocks": was.clocks}, down_for=was.down, now=now
         )
+
+
+def definition_of(kept: Mapping[str, Any] | None) -> Machine | None:
+    """The machine that was stored; None where it was not kept. One whose guards cannot be had any more is as good as none: it is used to
+    say what has changed."""
+    try:
+        return None if kept is None else load(dict(kept))
+    except (MachineError, LookupError, ValueError, TypeError):
+        return None

@@ -126,19 +126,20 @@ async def arun_batch(
 
 
 def _here(plan: Plan, records: Iterable[Any], batch: Batch, meter: _Meter, stop: Stop | None) -> None:
-    run, indices = plan.run, batch.indices
-    if stop is None and meter.silent:
-        for record in records:
-            batch.append(run(record))
-            indices.append(len(indices))
-        return
-    for index, record in enumerate(records):
-        if stop is not None and stop():
+    def done(result: Result) -> None:
+        batch.append(result)
+        batch.indices.append(len(batch.indices))
+        meter.tell(len(batch))
+
+    plan.run_all(records if stop is None else _until(stop, records, batch), done)
+
+
+def _until(stop: Stop, records: Iterable[Any], batch: Batch) -> Iterator[Any]:
+    for record in records:
+        if stop():
             batch.interrupted = True
             return
-        batch.append(run(record))
-        indices.append(index)
-        meter.tell(index + 1)
+        yield record
 
 
 def _in_processes(

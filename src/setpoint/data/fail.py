@@ -19,10 +19,11 @@ import msgspec
 
 from setpoint.data import choice, networks
 from setpoint.data.context import Kind, Token
-from setpoint.data.definition import DataMode, Retry
+from setpoint.data.definition import DataMode
 from setpoint.data.errors import NoOpenArc, TimedOut
 from setpoint.data.modes import Conflict, deep_copy, restore
 from setpoint.data.result import FAILED, Result, StepError
+from setpoint.data.retrying import pause_after
 from setpoint.data.rows import Row
 from setpoint.data.site import Site, Steps
 
@@ -73,29 +74,7 @@ def patience(plan: Plan, site: Site, fault: Exception) -> float | None:
     """Seconds until the state is tried again; None where it is not. Faults of its arcs are the arcs' own, a conflict is the state's."""
     if isinstance(fault, NoOpenArc) or (site.way is not None and not isinstance(fault, Conflict)):
         return None
-    return pause_of(plan, site.row.retry, fault, site.attempt)
-
-
-def pause_of(plan: Plan, retry: Retry | None, fault: Exception | None, attempt: int) -> float | None:
-    """Seconds to wait after that attempt; None where there is no other."""
-    if retry is None or attempt >= retry.attempts or not _covers(retry, fault):
-        return None
-    if retry.backoff == "linear":
-        delay = retry.delay * attempt
-    elif retry.backoff == "exponential":
-        delay = retry.delay * retry.factor ** min(attempt - 1, 64)
-    else:
-        delay = retry.delay
-    return min(delay, retry.max_delay) * (1 + retry.jitter * (2 * plan.rng.random() - 1))
-
-
-def _covers(retry: Retry, fault: Exception | None) -> bool:
-    if not retry.on:
-        return True
-    kinds = type(fault).__mro__
-    return any(
-        kind in kinds if isinstance(kind, type) else kind in {one.__name__ for one in kinds} for kind in retry.on
-    )
+    return pause_after(site.row.retry, fault, site.attempt, chance=plan.rng.random)
 
 
 def before(site: Site) -> Any:
@@ -181,7 +160,7 @@ def child(walk: Walk, site: Site, error: StepError) -> Steps:
         frame.attempt,
         error,
     )
-    delay = pause_of(walk.plan, up.way.retry, error.exception, frame.attempt)
+    delay = pause_after(up.way.retry, error.exception, frame.attempt, chance=walk.plan.rng.random)
     if delay is None or up.way.push is None:
         return (yield from astray(walk, up, failed))
     yield from walk.again(up, failed, delay)

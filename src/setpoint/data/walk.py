@@ -32,6 +32,7 @@ from setpoint.data.draft import DraftDict, DraftList, settled
 from setpoint.data.errors import TimedOut, TooManyParts, TooManyTransitions
 from setpoint.data.modes import VERSIONS, deep_copy, draft, restore
 from setpoint.data.result import DROP, DROPPED, Result, StepError, joined
+from setpoint.data.retrying import pause_after
 from setpoint.data.rows import Step, Way
 from setpoint.data.site import Arrived, Pause, Site, Steps
 
@@ -346,7 +347,7 @@ class Walk:
                 break
             except Exception as raised:
                 fault = fail.genuine(raised)
-                delay = fail.pause_of(self.plan, way.retry, fault, site.arc_attempt)
+                delay = pause_after(way.retry, fault, site.arc_attempt, chance=self.plan.rng.random)
                 if delay is None:
                     raise
                 yield from self.again(site, fail.step_error(site, fault), delay)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
-from setpoint.control import LIFECYCLE, Monitor, Worker
-from setpoint.control.registry import ENTRY_POINTS
+from setpoint.control import LIFECYCLE, Monitor, Registry, Worker
+from setpoint.control.registry import Factory
 from setpoint.machine import Machine
 from setpoint.workers.bridge import Bridge
 from setpoint.workers.broker import Broker
@@ -27,21 +27,15 @@ WORKERS: Mapping[str, type[Worker[Any, Any, Any]]] = {
 """Worker classes by worker type."""
 
 
-def worker_types() -> list[str]:
-    """All worker types that a config may ask for: the built-in ones and those of installed packages."""
-    return [*WORKERS, *(point.name for point in entry_points(group=ENTRY_POINTS) if point.name not in WORKERS)]
-
-
-def spec_type_of(worker_type: str) -> Any:
-    """The type of spec that a worker type declares; `Any` where it declares none, or cannot be imported (it says so when it runs)."""
-    worker: Any = WORKERS.get(worker_type)
-    for point in entry_points(group=ENTRY_POINTS) if worker is None else ():
-        if point.name == worker_type:
-            try:
-                worker = point.load()
-            except Exception:
-                return Any
-    return getattr(worker, "spec_type", Any)
+def known_types(others: Mapping[str, Factory] = MappingProxyType({}), **dependencies: Any) -> Registry:
+    """All worker types that a config may ask for: the built-in ones and those of installed packages, `others` in the place of those of the
+    same name. Keyword arguments are what constructors may ask for by name."""
+    registry = Registry(**dependencies)
+    types: dict[str, Factory] = {**WORKERS, **others}
+    for name, factory in types.items():
+        registry.add(name, factory)
+    registry.load_entry_points()
+    return registry
 
 
 def machines() -> dict[str, Machine]:

@@ -13,7 +13,7 @@ from setpoint.control import ChildSpec, Registry, Worker
 from setpoint.services import Contacts, Resolver
 from setpoint.testing.simulation import MakeScene, Scene, Trouble
 from setpoint.workers.bridge import BridgeSpec
-from setpoint.workers.catalogue import WORKERS
+from setpoint.workers.catalogue import known_types
 from setpoint.workers.connection import ConnectionSpec
 from setpoint.workers.flow import FlowSpec
 from setpoint.workers.keeping import keeping
@@ -51,7 +51,8 @@ def rehearsal_of(tree: Sequence[ChildSpec], *, stand_ins: StandIns = MappingProx
 
 def registry_over(plant: Plant, engine: ModelEngine, stand_ins: StandIns) -> Registry:
     """Every worker type, over the plant."""
-    registry = Registry(
+    return known_types(
+        {"connection": RehearsedConnection, KEEPING: keeping(lambda: "", lambda: ""), **stand_ins},
         engine=engine,
         broker=plant.broker,
         plant=plant,
@@ -59,16 +60,6 @@ def registry_over(plant: Plant, engine: ModelEngine, stand_ins: StandIns) -> Reg
         contacts=Contacts(),
         resolver=Resolver(),
     )
-    types: Mapping[str, Any] = {
-        **WORKERS,
-        "connection": RehearsedConnection,
-        KEEPING: keeping(lambda: "", lambda: ""),
-        **stand_ins,
-    }
-    for name, worker in types.items():  # before entry points: a stand-in takes the place of its type
-        registry.add(name, worker)
-    registry.load_entry_points()
-    return registry
 
 
 def troubles(tree: Sequence[ChildSpec], plant: Plant, engine: ModelEngine) -> dict[str, Trouble]:

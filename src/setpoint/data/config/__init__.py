@@ -1,6 +1,6 @@
 """Machines for records in files: YAML and JSON to `Definition`, and back. See `reading` for what happens to a file on its way."""
 
-from setpoint.data.config.checking import looks_like_machine, problems_of
+from setpoint.data.config.checking import looks_like_machine, problems_of, top_keys
 from setpoint.data.config.export import to_config, to_json, to_yaml
 from setpoint.data.config.outcome import FAILURE, SUCCESS
 from setpoint.data.config.reading import ConfigError, Loaded, load, read
@@ -19,4 +19,5 @@ __all__ = [
     "to_config",
     "to_json",
     "to_yaml",
+    "top_keys",
 ]

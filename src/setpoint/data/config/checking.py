@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,21 @@ from setpoint.data import definition as d
 from setpoint.data.config.reading import Source, read
 
 
-def looks_like_machine(text: str) -> bool:
-    """Whether a text is a machine for records, rather than one for workers, a system or an agent's config. It may be full of errors."""
+def top_keys(text: str) -> Mapping[str, Any]:
+    """The keys at the top of a YAML or JSON text, with the nodes under them; none where it is no mapping, or cannot be parsed."""
     import yaml
 
     try:
         node = yaml.compose(text, yaml.CSafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
-        return False
-    if not isinstance(node, yaml.MappingNode):
-        return False
-    keys = {key.value: value for key, value in node.value if isinstance(key, yaml.ScalarNode)}
+        return {}
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return {key.value: value for key, value in pairs if isinstance(key, yaml.ScalarNode)}
+
+
+def looks_like_machine(keys: Mapping[str, Any]) -> bool:
+    """Whether a text with these keys at its top is a machine for records, rather than one for workers, a system or an agent's config. It
+    may be full of errors."""
     if "instances" in keys:
         return False
     if keys.keys() & {"networks", "main_network", "execution_strategy", "data_mode", "template", "extends"}:
@@ -29,7 +33,7 @@ def looks_like_machine(text: str) -> bool:
     return "states" in keys and not _of_workers(keys)
 
 
-def _of_workers(keys: dict[str, Any]) -> bool:
+def _of_workers(keys: Mapping[str, Any]) -> bool:
     """Arcs of workers have events, and their states are phases."""
     import yaml
 

@@ -19,8 +19,8 @@ import msgspec
 from setpoint.data.definition import Retry
 from setpoint.data.resources.breaker import Breaker, RateLimit
 from setpoint.data.resources.provider import ResourceError
-from setpoint.data.resources.retrying import pause_after
 from setpoint.data.resources.waiting import Pause, Steps, afinish, finish
+from setpoint.data.retrying import pause_after
 
 if TYPE_CHECKING:
     import httpx

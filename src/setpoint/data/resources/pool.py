@@ -41,8 +41,8 @@ from setpoint.data.resources.provider import (
     in_words,
     is_async,
 )
-from setpoint.data.resources.retrying import pause_after
 from setpoint.data.resources.waiting import Pause, Steps, Ticket
+from setpoint.data.retrying import pause_after
 
 
 class Pool:

@@ -1,0 +1,13 @@
+"""What an agent calls its data directory and what lies in it. Whoever looks for something of an agent finds it by these names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DATA: Final = ".setpoint"
+"""The data directory, beside the config, where no other is named."""
+STORE: Final = "store.sqlite"
+LAST_GOOD: Final = "last-good.yaml"
+"""The configuration in force."""
+FLIGHT: Final = "flight"
+"""The folder of the flight recording."""
