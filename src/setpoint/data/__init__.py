@@ -1,6 +1,6 @@
 """The data runtime: carries records through a machine, from its initial state to a final one."""
 
-from setpoint.data.context import Checkpoint, Context, Event, Kind, Listener, Progress, Resources, Token
+from setpoint.data.context import Checkpoint, Context, Event, Frame, Kind, Listener, Progress, Resources, Sent, Token
 from setpoint.data.definition import (
     ArcDef,
     Code,
@@ -21,6 +21,7 @@ from setpoint.data.definition import (
 from setpoint.data.errors import (
     NoOpenArc,
     NotAwaited,
+    NotTaken,
     PlanError,
     Refused,
     TimedOut,
@@ -31,7 +32,7 @@ from setpoint.data.errors import (
 from setpoint.data.machines import ON_DROPPED, ON_ERROR
 from setpoint.data.modes import Conflict, deep_copy
 from setpoint.data.plan import Plan
-from setpoint.data.result import DROP, DROPPED, FAILED, SPLIT, Result, Several, StepError
+from setpoint.data.result import DROP, DROPPED, FAILED, SPLIT, WAITING, Result, Several, StepError, Wait
 from setpoint.data.site import Pause
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "ON_DROPPED",
     "ON_ERROR",
     "SPLIT",
+    "WAITING",
     "ArcDef",
     "Checkpoint",
     "Code",
@@ -49,12 +51,14 @@ __all__ = [
     "DataMode",
     "Definition",
     "Event",
+    "Frame",
     "Kind",
     "Listener",
     "Named",
     "NetworkDef",
     "NoOpenArc",
     "NotAwaited",
+    "NotTaken",
     "Pause",
     "Place",
     "Plan",
@@ -68,6 +72,7 @@ __all__ = [
     "Result",
     "Retry",
     "Role",
+    "Sent",
     "Several",
     "StateDef",
     "StepError",
@@ -78,5 +83,6 @@ __all__ = [
     "TooManyParts",
     "TooManyTransitions",
     "Unresolved",
+    "Wait",
     "deep_copy",
 ]

@@ -67,6 +67,8 @@ class ArcOptions(TypedDict, total=False):
     """What an arc takes beside its ends; see `ArcDef`."""
 
     name: str
+    event: str
+    after: float
     priority: int
     transforms: Many
     retry: Retry
@@ -171,21 +173,9 @@ class StateBuilder:
         push: Push | None,
         options: ArcOptions,
     ) -> StateBuilder:
-        self._arcs.append(
-            ArcDef(
-                target=_name(target),
-                kind=kind,
-                condition=when,
-                push=push,
-                name=options.get("name", ""),
-                priority=options.get("priority", 0),
-                transforms=_many(options.get("transforms", ())),
-                retry=options.get("retry"),
-                resources=_roles(options.get("resources", ())),
-                metadata=options.get("metadata", {}),
-                place=_here(),
-            )
-        )
+        given: dict[str, Any] = {**options, "transforms": _many(options.get("transforms", ()))}
+        given["resources"] = _roles(options.get("resources", ()))
+        self._arcs.append(ArcDef(target=_name(target), kind=kind, condition=when, push=push, place=_here(), **given))
         return self
 
     def build(self) -> StateDef:

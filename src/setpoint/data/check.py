@@ -132,7 +132,8 @@ def _model(network: d.NetworkDef) -> tuple[Machine | None, _Places]:
                 target = State(name=f"{source.name}_again_{number + 1}")
                 again.append(target)
                 arcs.append(Arc("again", target, source))
-            first = 0 if arc.kind == "way" else 2**32  # whether it failed is asked before any way on is looked at
+            # whether it failed is asked before any way on is looked at, and events count where no way is open
+            first = 2**32 if arc.kind != "way" else -(2**32) if arc.waits else 0
             when = _guard(arc, state.name, f"{state.name}_{number}")
             arcs.append(Arc(event, source, target, when=when, priority=arc.priority + first))
             places[str(arcs[-1])] = (arc_name(state, arc), arc.place)
@@ -160,10 +161,11 @@ def _guard(arc: d.ArcDef, state: str, label: str) -> Guard:
             condition = expression(text)
         case _:
             condition = _fact(f"fact_{label}")
-    if arc.kind == "way":
+    if arc.kind == "way" and not arc.waits:
         return condition
-    failed = _fact(f"{arc.kind}_in_{state}")
-    return failed if condition is ALWAYS else failed & condition
+    outside = arc.event or (f"after_{label}" if arc.waits else arc.kind)
+    first = _fact(f"{outside}_in_{state}")
+    return first if condition is ALWAYS else first & condition
 
 
 def _unknown(record: Any) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def choose(walk: Walk, site: Site, record: Any) -> Steps:
-    """The arcs to take: one, or, where the record fans out, all that are open."""
+    """The arcs to take: one, or, where the record fans out, all that are open; none where it is to wait."""
     ways = site.row.ways
     if walk.fans:
         found = []
@@ -26,10 +26,9 @@ def choose(walk: Walk, site: Site, record: Any) -> Steps:
         if way is not None and walk.plan.definition.strategy is Strategy.RESOURCE_OPTIMIZED:
             way = yield from _free(walk, site, way, record)
         found = [] if way is None else [way]
-    if not found:
-        site.way = None
-        raise no_open_arc(site.row)
     site.way = None
+    if not found and not site.row.later:
+        raise no_open_arc(site.row)
     return found
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -67,7 +67,8 @@ class Token(msgspec.Struct, frozen=True):
 
     `step` is how many of the state's functions are done: 0 means that it is about to enter; `arc` and `arc_step` are set where it stopped
     on an arc (its place in the order in which arcs are tried). `failing` is set while the record, failed for good, only visits states
-    that run on failure. Everything in it but `record` and the records of `frames` is plain data, and those are the user's.
+    that run on failure. `since` is set while it waits in its state for an event or for time: from when on, in seconds since the epoch.
+    Everything in it but `record` and the records of `frames` is plain data, and those are the user's.
     """
 
     record: Any
@@ -81,18 +82,29 @@ class Token(msgspec.Struct, frozen=True):
     frames: tuple[Frame, ...] = ()
     handled: tuple[StepError, ...] = ()
     failing: StepError | None = None
+    since: float = 0.0
+
+
+class Sent(NamedTuple):
+    """An event that is sent to a run that waits for it, and what comes with it: the record has that in the field named like the event."""
+
+    event: str
+    data: Any = None
 
 
 class Progress(msgspec.Struct, frozen=True):
     """A run between two states, whole: the records still on their way, in the order of their turns, and the ends of those that are not.
 
-    `split` is the path up to where the record first became several, None where it is one.
+    `waiting` are those that stand in a state until an event or time lets them go on. `split` is the path up to where the record first
+    became several, None where it is one. `variables` are those that the functions of the run share.
     """
 
     run: str
     tokens: tuple[Token, ...]
     ends: tuple[Result, ...] = ()
     split: tuple[str, ...] | None = None
+    waiting: tuple[Token, ...] = ()
+    variables: dict[str, Any] = {}
 
 
 class Kind(StrEnum):
@@ -102,6 +114,7 @@ class Kind(StrEnum):
     ENTER = "enter"
     EXIT = "exit"
     ARC = "arc"
+    WAIT = "wait"
     ERROR = "error"
     RETRY = "retry"
     ACQUIRED = "acquired"
@@ -113,7 +126,9 @@ class Kind(StrEnum):
 class Event(msgspec.Struct, frozen=True):
     """One thing that happened to one record. `record` is the record itself, not a copy: whoever keeps it copies it.
 
-    `seconds` is how long that took: a state's functions (exit), an arc's transforms (arc), the wait (retry), the whole run (end).
+    `seconds` is how long that took: a state's functions (exit), an arc's transforms (arc), the wait (retry), the whole run (end). `at` is
+    when it happened, in seconds of the plan's clock. `token` is where the record stands, with its path and the networks it was pushed
+    from; None for the start and the end of a run.
     """
 
     kind: Kind
@@ -127,10 +142,17 @@ class Event(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     resources: tuple[str, ...] = ()
     error: StepError | None = None
+    at: float = 0.0
+    token: Token | None = None
 
 
 Listener = Callable[[Event], object]
 """Is told what happens, at once and in order. It must be quick: the record waits for it."""
+
+
+def nobody(event: Event) -> None:
+    """The listener to give where nobody listens any more: a plan with it is as fast as one that never had any."""
+
 
 Checkpoint = Callable[[Progress], Any]
 """Keeps the progress of a run. A coroutine function makes the plan asynchronous; an exception goes to whoever started the run."""

@@ -156,12 +156,17 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
 class ArcDef(msgspec.Struct, frozen=True, kw_only=True):
     """A way out of a state. Arcs are tried by falling `priority`, then in the order of definition; no condition means open.
 
+    An arc with an `event` opens when that event is sent to the run, one with `after` when the record has been in its state for so many
+    seconds; while no other arc is open the record waits there.
+
     `resources` maps the role under which functions see a resource to the resource's name; it is acquired for the arc's transforms.
     """
 
     target: str
     name: str = ""
     kind: ArcKind = "way"
+    event: str = ""
+    after: float | None = None
     condition: FunctionRef | None = None
     transforms: tuple[FunctionRef, ...] = ()
     priority: int = 0
@@ -170,6 +175,11 @@ class ArcDef(msgspec.Struct, frozen=True, kw_only=True):
     resources: Mapping[str, str] = {}
     metadata: Mapping[str, Any] = {}
     place: Place = NOWHERE
+
+    @property
+    def waits(self) -> bool:
+        """Whether it needs something from outside to open: an event, or time."""
+        return bool(self.event) or self.after is not None
 
 
 class StateDef(msgspec.Struct, frozen=True, kw_only=True):

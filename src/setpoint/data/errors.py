@@ -61,5 +61,9 @@ class TooDeep(Exception):
         super().__init__(f"more than {limit} networks inside each other; raise max_depth if that is meant")
 
 
+class NotTaken(Exception):
+    """The event was sent to a run that does not wait for it, or the conditions of the arcs that it opens say no. The run is unchanged."""
+
+
 class Failed(Exception):
     """The record came to the end `failed` by an ordinary arc: it is a failure because the machine says so."""

@@ -52,6 +52,7 @@ def gave_up(walk: Walk, token: Token, fault: Exception) -> Result:
     error = StepError(
         type(fault).__name__, str(fault), token.path[-1] if token.path else token.state, "", earlier, fault
     )
+    walk.tell(Kind.ERROR, token.network, token.state, record=token.record, error=error, token=token)
     return _ended(walk, token, error, record=token.record, path=token.path, state=FAILED)
 
 
@@ -88,7 +89,9 @@ def before(site: Site) -> Any:
 def astray(walk: Walk, site: Site, error: StepError) -> Steps:
     """What becomes of a record whose visit failed for good."""
     row, token = site.row, site.token
-    walk.tell(Kind.ERROR, row.network, row.name, record=site.entered, arc=error.arc, attempt=error.attempt, error=error)
+    walk.tell(
+        Kind.ERROR, row.network, row.name, record=site.entered, arc=error.arc, attempt=error.attempt, error=error, token=token
+    )  # fmt: skip
     record = site.record if row.mode is DataMode.DIRECT else site.entered
     overdue = walk.deadline is not None and walk.plan.clock() > walk.deadline
     ways = (*row.on_timeout, *row.on_error) if isinstance(error.exception, TimedOut) else row.on_error
@@ -99,6 +102,7 @@ def astray(walk: Walk, site: Site, error: StepError) -> Steps:
         way = yield from choice.first_open(walk, site, ways, record)
     except Exception as fault:
         error, way = msgspec.structs.replace(step_error(site, fault), earlier=error), None
+        walk.tell(Kind.ERROR, row.network, row.name, record=record, arc=error.arc, error=error, token=token)
     if way is None:
         return (yield from _uncaught(walk, site, error, record, overdue=overdue))
     handled = (*token.handled, error)
@@ -173,14 +177,14 @@ def drift(walk: Walk, row: Row, token: Token) -> Steps:
     site, error, record = Site(row, token), token.failing, token.record
     assert error is not None
     if row.cleanup and not token.step:
-        walk.tell(Kind.ENTER, row.network, row.name, record=record, error=error)
+        walk.tell(Kind.ENTER, row.network, row.name, record=record, error=error, token=token)
         try:
             record = yield from walk.only_functions(site)
         except Exception as fault:
             error = msgspec.structs.replace(step_error(site, fault), earlier=error)
-            walk.tell(Kind.ERROR, row.network, row.name, record=record, error=error)
+            walk.tell(Kind.ERROR, row.network, row.name, record=record, error=error, token=token)
         else:
-            walk.tell(Kind.EXIT, row.network, row.name, record=record)
+            walk.tell(Kind.EXIT, row.network, row.name, record=record, token=token)
     target = -1 if row.final else (yield from _first_target(walk, site, record))
     if target >= 0:
         to = walk.rows[target]

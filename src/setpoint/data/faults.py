@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
 
 from setpoint.data.definition import (
     ArcDef,
@@ -31,6 +31,7 @@ class Fault(NamedTuple):
     place: Place
 
 
+_WHEN: Final[Mapping[str, str]] = {"error": "failed", "timeout": "ran out of time", "dropped": "dropped the record"}
 Networks = Mapping[str, Mapping[str, StateDef]]
 
 
@@ -56,7 +57,7 @@ def faults_of(definition: Definition) -> Iterator[Fault]:
 
 def arc_name(state: StateDef, arc: ArcDef) -> str:
     """An arc for people: ``read -accept-> check``."""
-    label = arc.name or (arc.kind if arc.kind != "way" else "")
+    label = arc.name or arc.event or (arc.kind if arc.kind != "way" else "")
     return f"{state.name} -{label}-> {arc.target}" if label else f"{state.name} -> {arc.target}"
 
 
@@ -121,6 +122,15 @@ def _arc(state: StateDef, arc: ArcDef, states: Mapping[str, StateDef]) -> Iterat
         yield Fault(f"{where}: there is no state {arc.target!r}: {meant(arc.target, states)}", arc.place)
     if arc.kind not in get_args(ArcKind):
         yield Fault(f"{where}: kind {arc.kind!r} is none of {', '.join(get_args(ArcKind))}", arc.place)
+    if arc.waits and (arc.kind != "way" or (arc.event and arc.after is not None)):
+        text = (
+            "opens by an event or after a time, not both"
+            if arc.event and arc.after is not None
+            else (f"is taken when the state {_WHEN[arc.kind]}, so it can wait neither for an event nor for a time")
+        )
+        yield Fault(f"{where} {text}", arc.place)
+    if arc.after is not None and not 0 < arc.after < float("inf"):
+        yield Fault(f"{where}: after is {arc.after}; it must be a finite number of seconds above 0", arc.place)
     if arc.kind == "error" and arc.target == state.name and arc.condition is None:
         yield Fault(f"{where} leads a failed record back to where it failed, without end: use retry", arc.place)
     yield from _retry(where, arc.retry)

@@ -11,25 +11,36 @@ Inside a running loop they refuse, since they would block it: await the twin.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
+import time
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import msgspec
 
-from setpoint.data.context import Checkpoint, Listener, Resources
-from setpoint.data.definition import DataMode, Definition, Function, Resolve
+from setpoint.data.context import Checkpoint, Listener, Resources, nobody
+from setpoint.data.definition import NOWHERE, DataMode, Definition, Function, Resolve
+from setpoint.data.errors import PlanError
+from setpoint.data.faults import Fault
 from setpoint.data.plan import Plan
 from setpoint.data.result import Result
+from setpoint.data.runs import RunError, Runs
+from setpoint.data.runs.carrying import MachineRuns
 from setpoint.machine import Machine
 
 if TYPE_CHECKING:
     from setpoint.data.batch import Batch
+    from setpoint.data.debug import Debugger, Trace
+    from setpoint.data.events import Kinds
     from setpoint.data.functions import Functions
+    from setpoint.data.profile import Profile
     from setpoint.data.stream.report import StreamReport
 
 T = TypeVar("T")
+L = TypeVar("L", bound=Listener)
 Config = Definition | Machine | Mapping[str, Any] | str | Path
 
 
@@ -38,7 +49,8 @@ class SimpleFSM:
 
     `config` is a definition, a file, the text or the mapping of one, or a `Machine`. `functions` are those that the configuration names
     (a mapping, or a registry `Functions`); `resources` are providers by name, or a whole `Resources`. `trust` lets the file contain
-    Python. `data_mode` overrides the definition's. `events` and `checkpoint` are the seams of `data.context`.
+    Python. `data_mode` overrides the definition's. `events` and `checkpoint` are the seams of `data.context`. `runs` is the file in which
+    runs are kept, or a `Runs`.
 
     Raises `ConfigError` for a file with faults and `PlanError` for a definition with faults, each with all of them.
     """
@@ -53,8 +65,13 @@ class SimpleFSM:
         data_mode: DataMode | str | None = None,
         events: Listener | None = None,
         checkpoint: Checkpoint | None = None,
+        runs: Runs | str | Path | None = None,
     ) -> None:
         self._runner: asyncio.Runner | None = None
+        self._given = functions
+        self._trust = trust
+        self._kept = Runs(runs) if isinstance(runs, str | Path) else runs
+        self._runs: MachineRuns | None = None
         if isinstance(config, Machine):
             self.plan = Plan(
                 config, functions if isinstance(functions, Mapping) else None, events=events, checkpoint=checkpoint
@@ -69,21 +86,54 @@ class SimpleFSM:
             resources=_supply(definition, resources),
             events=events,
             checkpoint=checkpoint,
+            wall=self._kept.wall if self._kept else time.time,
         )
+        self._check_waits()
+
+    def _check_waits(self) -> None:
+        """Raises `PlanError` for states that wait where nothing keeps the records that do."""
+        if self._kept is None and self.plan.checkpoint is None:
+            faults = [
+                Fault(f"state {row.label!r} waits for {later.event or 'its time'}, so its runs must be kept: pass runs=FILE", NOWHERE)
+                for row in self.plan.rows for later in row.later[:1]
+            ]  # fmt: skip
+            if faults:
+                raise PlanError(self.plan.definition.name, faults)
+
+    @property
+    def runs(self) -> MachineRuns:
+        """The runs of this machine that are kept: to go on with them, and to send them events. Raises `RunError` without ``runs=``."""
+        if self._kept is None:
+            raise RunError(f"the runs of {self.definition.name!r} are not kept: pass runs=FILE to SimpleFSM")
+        if self._runs is None or self._runs.plan is not self.plan:
+            self._runs = MachineRuns(self.plan, self._kept, load=self._read, in_loop=self._in_loop)
+        return self._runs
+
+    def _read(self, text: str) -> Definition:
+        return _loaded(text, self._given, trust=self._trust)
 
     @property
     def definition(self) -> Definition:
         """What the machine is."""
         return self.plan.definition
 
-    def process(self, record: Any, initial_state: str = "", timeout: float | None = None) -> Result:
-        """Carry one record to its end. Faults are in the result; `timeout` is in seconds. Raises `KeyError` for an unknown state."""
+    def process(self, record: Any, initial_state: str = "", timeout: float | None = None, *, run: str = "") -> Result:
+        """Carry one record to its end. Faults are in the result; `timeout` is in seconds. Raises `KeyError` for an unknown state.
+
+        With ``runs=`` it is a run that is kept, under the name `run`; see `MachineRuns.process`.
+        """
+        if self._kept is not None:
+            return self.runs.process(record, run=run, state=initial_state, timeout=timeout)
         if self.plan.is_async:
             return self._in_loop(self.plan.arun(record, state=initial_state, timeout=timeout))
         return self.plan.run(record, state=initial_state, timeout=timeout)
 
-    async def aprocess(self, record: Any, initial_state: str = "", timeout: float | None = None) -> Result:
-        """Carry one record to its end."""
+    async def aprocess(
+        self, record: Any, initial_state: str = "", timeout: float | None = None, *, run: str = ""
+    ) -> Result:
+        """As `process`."""
+        if self._kept is not None:
+            return await self.runs.aprocess(record, run=run, state=initial_state, timeout=timeout)
         return await self.plan.arun(record, state=initial_state, timeout=timeout)
 
     def process_batch(
@@ -126,6 +176,79 @@ class SimpleFSM:
         from setpoint.data.stream import arun_stream
 
         return await arun_stream(self.plan, source, sink, **options)
+
+    @overload
+    def on(
+        self, kinds: Kinds, call: None = None, *, state: str = "", arc: str = "", network: str = ""
+    ) -> Callable[[L], L]: ...
+    @overload
+    def on(
+        self, kinds: Kinds, call: Listener, *, state: str = "", arc: str = "", network: str = ""
+    ) -> Callable[[], None]: ...
+    def on(
+        self, kinds: Kinds, call: Any = None, *, state: str = "", arc: str = "", network: str = ""
+    ) -> Callable[..., Any]:
+        """From now on call a function with each event of these kinds (`Kind`, one or several; ``"*"`` for all); returns what ends that.
+
+        Without `call` it is a decorator. `state` (where it happens: for an arc, its source), `arc` (``a->b``, or its name) and `network`
+        say more closely which. Listeners are ordinary functions, called at once and in order: the record waits (see `data.events`). Runs
+        that have begun already are not heard. Raises `ValueError` for a kind, `KeyError` for a state, arc or network there is not, and
+        `TypeError` for a coroutine function.
+        """
+        from setpoint.data.events import Events, selection
+
+        if call is None:
+            return partial(self._listening, kinds, state=state, arc=arc, network=network)
+        chosen = selection(self.plan, kinds, state=state, arc=arc, network=network)
+        heard = self.plan.events
+        bus = heard if isinstance(heard, Events) else Events(heard)
+        off = bus.add(call, chosen)
+        self.plan = self.plan.using(events=bus)
+
+        def end() -> None:
+            off()
+            if not len(bus) and self.plan.events is bus:
+                self.plan = self.plan.using(events=nobody)
+
+        return end
+
+    def _listening(self, kinds: Kinds, call: L, *, state: str, arc: str, network: str) -> L:
+        self.on(kinds, call, state=state, arc=arc, network=network)
+        return call
+
+    def debug(self, record: Any, initial_state: str = "", timeout: float | None = None, *, history: int = 1000) -> Debugger:
+        """A run of the record that is moved by hand: by states and arcs, back and forth (see `data.debug`).
+
+        `timeout` is in seconds of moving, `history` is how many moments are kept. Raises `KeyError` for an unknown state, `TypeError` for
+        a record that cannot be copied. Close it, or use it as a context manager.
+        """
+        from setpoint.data.debug import Debugger
+
+        return Debugger(self.plan, record, state=initial_state, timeout=timeout, history=history, in_loop=self._in_loop)
+
+    @contextmanager
+    def trace(self, limit: int = 10_000) -> Iterator[Trace]:
+        """Writes down all that happens to records as long as the context lasts, at most so many entries: the last ones."""
+        from setpoint.data.debug import Trace
+
+        trace = Trace(limit)
+        off = self.on("*", trace)
+        try:
+            yield trace
+        finally:
+            off()
+
+    @contextmanager
+    def profile(self) -> Iterator[Profile]:
+        """Measures how long records spend in each state and on each arc, as long as the context lasts."""
+        from setpoint.data.profile import Profile
+
+        profile = Profile(self.plan)
+        off = self.on("*", profile)
+        try:
+            yield profile
+        finally:
+            off()
 
     def close(self) -> None:
         """Close the resources and end the machine's own loop. Idempotent."""

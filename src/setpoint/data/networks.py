@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from setpoint.data import fail
-from setpoint.data.context import Frame, Token
+from setpoint.data.context import Frame, Kind, Token
 from setpoint.data.definition import DataMode, Isolation, Push
 from setpoint.data.draft import settled
 from setpoint.data.errors import Failed, TooDeep
@@ -82,6 +82,8 @@ def arrive(walk: Walk, site: Site, record: Any) -> Steps:
     """The record is at the end of its network: back in the parent's, or the result."""
     token, row = site.token, site.row
     error = _failure(site) if row.name == FAILED else None
+    if error is not None and not token.handled:  # else it was told when it happened
+        walk.tell(Kind.ERROR, row.network, row.name, record=record, error=error, token=token)
     if not token.frames:
         return Result(
             row.name, record, site.path, error is None, error, walk.plan.clock() - walk.started, (), token.handled

@@ -22,7 +22,7 @@ from types import CoroutineType
 from typing import Any, Final
 
 from setpoint.data import fast
-from setpoint.data.context import Checkpoint, Context, Event, Listener, Progress, Resources, Token
+from setpoint.data.context import Checkpoint, Context, Event, Listener, Progress, Resources, Sent, Token, nobody
 from setpoint.data.definition import Code, Definition, Function, FunctionRef, Named, Resolve, Role, Unresolved
 from setpoint.data.drive import adriven, driven, in_step
 from setpoint.data.errors import NotAwaited, PlanError
@@ -30,6 +30,7 @@ from setpoint.data.faults import Fault, faults_of, meant
 from setpoint.data.machines import definition_of
 from setpoint.data.result import DROP, Result
 from setpoint.data.rows import Compiler, Row, is_async
+from setpoint.data.waiting import expect, not_taken
 from setpoint.data.walk import Walk
 from setpoint.machine import Expression, ExpressionError, Machine
 
@@ -43,7 +44,8 @@ class Plan:
     """A definition, checked and compiled. Raises `PlanError` with all faults at once.
 
     `functions` maps names to functions, `resolve` turns references into functions where that is not enough. `resources`, `events` and
-    `checkpoint` are the seams of `context`. `clock`, `sleep`, `sleep_async` and `rng` are the world's, unless a test says otherwise.
+    `checkpoint` are the seams of `context`. `clock` measures, `wall` is the time of day in seconds since the epoch (for records that wait);
+    they, `sleep`, `sleep_async` and `rng` are the world's, unless a test says otherwise.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Plan:
         events: Listener | None = None,
         checkpoint: Checkpoint | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        wall: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
         sleep_async: Callable[[float], Any] = asyncio.sleep,
         rng: random.Random | None = None,
@@ -63,7 +66,8 @@ class Plan:
         if isinstance(definition, Machine):
             definition, functions = definition_of(definition, functions or {}), {}
         self.definition = definition
-        self.clock, self.sleep, self.sleep_async, self.rng = clock, sleep, sleep_async, rng or random.Random()
+        self.clock, self.wall, self.sleep, self.sleep_async = clock, wall, sleep, sleep_async
+        self.rng = rng or random.Random()
         self.keeps = definition.none == "keep"
         self.rows = _compiled(definition, resolve or Functions(functions or {}))
         self.numbers = {(row.network, row.name): row.number for row in self.rows}
@@ -99,15 +103,22 @@ class Plan:
         events: Listener | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Plan:
-        """The same plan with other seams; those that are not given stay."""
+        """The same plan with other seams; those that are not given stay. With the listener `nobody` it tells nobody."""
         # not copy.copy: that would go through __reduce__, which leaves the seams behind
         other = object.__new__(Plan)
         other.__dict__.update(self.__dict__)
         other.resources = self.resources if resources is None else resources
-        other.events = self.events if events is None else events
+        other.events = self.events if events is None else None if events is nobody else events
         other.checkpoint = self.checkpoint if checkpoint is None else checkpoint
         other._wire()
         return other
+
+    def remade(self, definition: Definition) -> Plan:
+        """A plan of another definition with the same functions, resources and seams. Raises `PlanError`."""
+        return Plan(
+            definition, self._functions, resolve=self._resolve, resources=self.resources, events=self.events, checkpoint=self.checkpoint,
+            clock=self.clock, wall=self.wall, sleep=self.sleep, sleep_async=self.sleep_async, rng=self.rng,
+        )  # fmt: skip
 
     def run(
         self, record: Any, *, state: str = "", after: str = "", timeout: float | None = None,
@@ -149,15 +160,35 @@ class Plan:
         for _ in fast.carry(self, self._stretch, records, done):
             raise AssertionError("a plan without async functions waits for nothing")
 
-    def resume(self, progress: Progress) -> Result:
-        """Go on with a run that was kept by a checkpoint. Raises as `run` does."""
+    def begin(
+        self, record: Any, *, state: str = "", after: str = "", variables: dict[str, Any] | None = None, run: str = ""
+    ) -> Progress:
+        """A run that has not begun, as a checkpoint would keep it; `resume` carries it. Raises `KeyError` as `run` does."""
+        return Progress(run or run_name(), (self._token(record, state, after),), variables=variables or {})
+
+    def resume(self, progress: Progress, sent: Sent | None = None, *, timeout: float | None = None) -> Result:
+        """Go on with a run that was kept by a checkpoint, with an event for its records that wait, or with those whose time has come.
+
+        Raises as `run` does, and `NotTaken` for an event that lets none of its records go on.
+        """
         if self.is_async:
             raise TypeError(f"plan {self.definition.name!r} has async functions: use `await plan.aresume(progress)`")
-        return driven(self.walk(run=progress.run).go(progress))
+        return driven(self._resuming(progress, sent, timeout))
 
-    async def aresume(self, progress: Progress) -> Result:
-        """Go on with a run that was kept by a checkpoint."""
-        return await adriven(self.walk(run=progress.run, waits=True).go(progress))
+    async def aresume(self, progress: Progress, sent: Sent | None = None, *, timeout: float | None = None) -> Result:
+        """Go on with a run that was kept by a checkpoint; as `resume`."""
+        return await adriven(self._resuming(progress, sent, timeout, waits=True))
+
+    def _resuming(
+        self, progress: Progress, sent: Sent | None, timeout: float | None, *, waits: bool = False
+    ) -> Generator[Any, Any, Result]:
+        if sent is not None:
+            expect(self, progress, sent)
+        walk = self.walk(run=progress.run, timeout=timeout, variables=dict(progress.variables), waits=waits)
+        result = yield from walk.go(progress, sent=sent)
+        if sent is not None and not walk.taken:
+            raise not_taken(walk) from walk.refusal
+        return result
 
     def steps(
         self, record: Any, *, state: str = "", after: str = "", timeout: float | None = None,
@@ -208,7 +239,7 @@ class Plan:
 
     def context(self, run: str = "", variables: dict[str, Any] | None = None) -> Context:
         """What the functions of a run share; for the parts of the runtime."""
-        return Context(run=run or f"{_HERE}-{next(_RUNS)}", variables={} if variables is None else variables)
+        return Context(run=run or run_name(), variables={} if variables is None else variables)
 
     def run_chunk(self, records: Iterable[Any]) -> list[Result]:
         """Carry records together: each state's functions run over all that are there before the next state's. Raises as `run` does."""
@@ -236,6 +267,11 @@ class Plan:
             self.events(event)
         except Exception:
             log.exception("a listener failed at %s of state %s", event.kind, event.state)
+
+
+def run_name() -> str:
+    """A name for a run that no other has."""
+    return f"{_HERE}-{next(_RUNS)}"
 
 
 def _remade(definition: Definition, functions: Mapping[str, Function] | None, resolve: Resolve | None) -> Plan:

@@ -6,6 +6,9 @@ functions that are importable (defined at the top level of a module) or known by
 Each record stands for itself here too. One that cannot be sent fails alone. When a process dies (killed, out of memory, a crash in an
 extension) the lots that were at work are carried once more, record by record, in fresh processes: the record that kills again fails, the
 others do not. The functions may then have been called twice for those.
+
+Where somebody listens, events come back with the results and are told in this process: those of a record in order, lot after lot. What
+happened in a process that died is not told.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import msgspec
 from setpoint.data.result import FAILED, Result, StepError
 
 if TYPE_CHECKING:
+    from setpoint.data.context import Event, Token
     from setpoint.data.plan import Plan
 
 AHEAD: Final = 3
@@ -57,7 +61,8 @@ class Pool:
             raise NotShippable(
                 f"plan {plan.definition.name!r} uses resources, which cannot go to other processes: carry it in this one"
             )
-        self._shipped = shipped(plan)
+        self._shipped, self._told = shipped(plan), plan.told
+        self._heard = plan.events is not None
         self.processes = processes
         self._executor: ProcessPoolExecutor | None = None
 
@@ -101,7 +106,7 @@ class Pool:
         first, records, future = waiting[index]
         del waiting[index]
         try:
-            yield Lot(first, pickle.loads(future.result()))
+            yield Lot(first, self._arrived(future))
         except BrokenProcessPool:
             self.close()
             others = list(waiting)
@@ -109,13 +114,20 @@ class Pool:
             yield Lot(first, [self._alone(record) for record in records])
             for at, lot, done in others:
                 whole = done.done() and not done.cancelled() and done.exception() is None
-                yield Lot(at, pickle.loads(done.result()) if whole else [self._alone(record) for record in lot])
+                yield Lot(at, self._arrived(done) if whole else [self._alone(record) for record in lot])
+
+    def _arrived(self, future: Future[bytes]) -> list[Result]:
+        """The results of a lot, once it was told what had happened to its records."""
+        results: list[Result]
+        results, told = pickle.loads(future.result())
+        for event in told:
+            self._told(pickle.loads(event))
+        return results
 
     def _alone(self, record: Any) -> Result:
         """The result of a record in a process where nothing else is at work."""
         try:
-            results: list[Result] = pickle.loads(self._send([record]).result())
-            return results[0]
+            return self._arrived(self._send([record]))[0]
         except BrokenProcessPool:
             self.close()
             died = ProcessDied("the process that carried it died: it was killed, ran out of memory, or crashed")
@@ -125,7 +137,7 @@ class Pool:
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(
-                self.processes, mp_context=context, initializer=_install, initargs=(self._shipped,)
+                self.processes, mp_context=context, initializer=_install, initargs=(self._shipped, self._heard)
             )
         try:
             return self._executor.submit(_carry, _packed(records))
@@ -147,25 +159,45 @@ def shipped(plan: Plan) -> bytes:
 
 
 _run: Callable[[Any], Result] | None = None
+_events: list[bytes] = []
 
 
-def _install(plan: bytes) -> None:
+def _install(plan: bytes, heard: bool) -> None:
     """In the new process: make the plan ready, and leave Ctrl-C to the process that started this one."""
     global _run  # noqa: PLW0603  # one plan for each process, as the executor's initializer leaves it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _run = pickle.loads(plan).run
+    ready: Plan = pickle.loads(plan)
+    _run = (ready.using(events=_note) if heard else ready).run
+
+
+def _note(event: Event) -> None:
+    """Keeps an event as it is sent, at once: its record goes on changing."""
+    event = msgspec.structs.replace(
+        event, error=event.error and _bare(event.error), token=event.token and _still(event.token)
+    )
+    try:
+        _events.append(pickle.dumps(event))
+    except Exception:  # it cannot be sent: as text, then
+        _events.append(pickle.dumps(msgspec.structs.replace(event, record=repr(event.record)[:200], token=None)))
+
+
+def _still(token: Token) -> Token:
+    """The token without exception objects."""
+    failing = token.failing and _bare(token.failing)
+    return msgspec.structs.replace(token, handled=tuple(map(_bare, token.handled)), failing=failing)
 
 
 def _carry(packed: list[bytes] | bytes) -> bytes:
-    """In the process: the results of a lot."""
+    """In the process: the results of a lot, and the events of its records."""
     if _run is None:
         raise RuntimeError("no plan was sent to this process")
     records = pickle.loads(packed) if isinstance(packed, bytes) else map(_unpacked, packed)
+    _events.clear()
     results = [record if isinstance(record, Result) else _home(_run(record)) for record in records]
     try:
-        return pickle.dumps(results)
+        return pickle.dumps((results, _events))
     except Exception:  # one of the records cannot be sent; find out which
-        return pickle.dumps([_sendable(result) for result in results])
+        return pickle.dumps(([_sendable(result) for result in results], _events))
 
 
 def _packed(records: Sequence[Any]) -> list[bytes] | bytes:
@@ -209,7 +241,9 @@ def _home(result: Result) -> Result:
 
 
 def _bare(error: StepError) -> StepError:
-    return msgspec.structs.replace(error, exception=None, earlier=error.earlier and _bare(error.earlier))
+    return msgspec.structs.replace(
+        error, exception=None, earlier=error.earlier and _bare(error.earlier), cause=error.cause and _bare(error.cause)
+    )
 
 
 def _failure(record: Any, fault: Exception) -> Result:

@@ -60,6 +60,8 @@ class Way(msgspec.Struct, frozen=True):
     text: str
     target: int
     priority: int = 0
+    event: str = ""
+    after: float | None = None
     test: Step | None = None
     steps: tuple[Step, ...] = ()
     push: Pushed | None = None
@@ -78,6 +80,7 @@ class Row(msgspec.Struct):
     steps: tuple[Step, ...]
     arcs: tuple[Way, ...]
     ways: tuple[Way, ...]
+    later: tuple[Way, ...]  # those that an event or time opens, while the record waits
     on_error: tuple[Way, ...]
     on_timeout: tuple[Way, ...]
     on_dropped: tuple[Way, ...]
@@ -97,6 +100,7 @@ class Row(msgspec.Struct):
             self.retry
             or self.timeout
             or self.resources
+            or self.later
             or self.mode is DataMode.REFERENCE
             or any(way.push or way.retry or way.resources for way in self.ways)
         )
@@ -133,14 +137,14 @@ class Compiler:
         arcs = sorted(state.arcs, key=lambda arc: -arc.priority)
         ways = tuple(self._way(network, state, number, arc) for number, arc in enumerate(arcs))
 
-        def of(kind: str) -> tuple[Way, ...]:
-            return tuple(way for way, arc in zip(ways, arcs, strict=True) if arc.kind == kind)
+        def of(kind: str, *, waits: bool = False) -> tuple[Way, ...]:
+            return tuple(way for way, arc in zip(ways, arcs, strict=True) if arc.kind == kind and arc.waits == waits)
 
         steps = tuple(self._steps(state))
         works = any(not step.check for step in steps) or any(way.steps for way in ways)
         return Row(
             self._numbers[network, state.name], network, state.name, prefix + state.name, state.final, steps, ways, of("way"),
-            of("error"), of("timeout"), of("dropped"), state.data_mode or self._definition.data_mode, works,
+            of("way", waits=True), of("error"), of("timeout"), of("dropped"), state.data_mode or self._definition.data_mode, works,
             state.run_on_failure, retry=state.retry, timeout=state.timeout, resources=state.resources,
         )  # fmt: skip
 
@@ -162,7 +166,9 @@ class Compiler:
         steps = tuple(self._step(ref, Role.TRANSFORM, where=f"arc {name}", place=arc.place) for ref in arc.transforms)
         push = self._pushed(network, arc)
         target = push.back if push else self._numbers[network, arc.target]
-        return Way(number, name, text, target, arc.priority, test, steps, push, arc.retry, arc.resources)
+        return Way(
+            number, name, text, target, arc.priority, arc.event, arc.after, test, steps, push, arc.retry, arc.resources
+        )
 
     def _pushed(self, network: str, arc: ArcDef) -> Pushed | None:
         push = arc.push

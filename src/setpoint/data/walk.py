@@ -26,15 +26,16 @@ import msgspec
 
 from setpoint.data import choice, fail, networks
 from setpoint.data.answers import UNUSUAL, judge, within
-from setpoint.data.context import Context, Event, Kind, Progress, Token
+from setpoint.data.context import Context, Event, Kind, Progress, Sent, Token
 from setpoint.data.definition import DataMode, Strategy
 from setpoint.data.draft import DraftDict, DraftList, settled
 from setpoint.data.errors import TimedOut, TooManyParts, TooManyTransitions
 from setpoint.data.modes import VERSIONS, deep_copy, draft, restore
-from setpoint.data.result import DROP, DROPPED, Result, StepError, joined
+from setpoint.data.result import DROP, DROPPED, Result, Several, StepError, joined
 from setpoint.data.retrying import pause_after
 from setpoint.data.rows import Step, Way
 from setpoint.data.site import Arrived, Pause, Site, Steps
+from setpoint.data.waiting import pending, woken
 
 if TYPE_CHECKING:
     from setpoint.data.plan import Plan
@@ -53,14 +54,23 @@ class Walk:
         self.waits = False  # whether whoever drives it can await
         self.fans = plan.definition.strategy is Strategy.BREADTH_FIRST
         self._single = self.fans or plan.checkpoint is not None
+        self.sent: Sent | None = None
+        self.taken = False  # whether the event that was sent, or time, let a record go on
+        self.refusal: Exception | None = None
         self.supply = plan.supply
         self._acquired = self._dropped = False
         self._taken: list[Any] = []
 
     # the run
 
-    def go(self, progress: Progress, first: Steps | None = None) -> Generator[Any, Any, Result]:
-        """The run from there to its end: a generator that returns its `Result`. `first` is a visit that is to be ended before."""
+    def go(
+        self, progress: Progress, first: Steps | None = None, sent: Sent | None = None
+    ) -> Generator[Any, Any, Result]:
+        """The run from there to its end, or until all that is left of it waits: a generator that returns its `Result`.
+
+        `first` is a visit that is to be ended before. `sent` is an event for the records that wait; without one, time may let them go on.
+        """
+        self.sent = sent
         self.tell(Kind.START, progress.tokens[0].network if progress.tokens else "", "")
         ok, fault = False, None
         try:
@@ -78,6 +88,7 @@ class Walk:
             error = StepError(
                 type(fault).__name__, str(fault), result.final_state, exception=fault, earlier=result.error
             )
+            self.tell(Kind.ERROR, "", result.final_state, record=result.data, error=error)
             result = msgspec.structs.replace(result, success=False, error=error)
         self.tell(Kind.END, "", result.final_state, record=result.data, seconds=result.duration, error=result.error)
         return result
@@ -100,7 +111,9 @@ class Walk:
             self.supply.drop(self.run)
 
     def _all(self, progress: Progress, first: Steps | None) -> Steps:
-        queue, ends, split = deque(progress.tokens), list(progress.ends), progress.split
+        tokens = map(self._in_hand, (*progress.waiting, *progress.tokens))
+        queue, ends, split = deque(tokens), list(progress.ends), progress.split
+        waiting: list[Token] = []
         checkpoint = self.plan.checkpoint
         while queue or first is not None:
             outcome = yield from (self._leg(queue.popleft()) if first is None else first)
@@ -108,24 +121,38 @@ class Walk:
             if type(outcome) is Result:
                 ends.append(outcome)
             elif type(outcome) is Token:
-                (queue.append if self.fans else queue.appendleft)(outcome)
+                (waiting.append if outcome.since else queue.append if self.fans else queue.appendleft)(outcome)
             else:
                 split = outcome[0].path if split is None else split
                 (queue.extend if self.fans else queue.extendleft)(outcome if self.fans else reversed(outcome))
-                if len(queue) + len(ends) > self.plan.definition.max_parts:
+                if len(queue) + len(ends) + len(waiting) > self.plan.definition.max_parts:
                     ends += [fail.gave_up(self, token, TooManyParts(self.plan.definition.max_parts)) for token in queue]
                     break
-            if checkpoint is not None and queue:
-                yield from self._keep(Progress(self.run, tuple(queue), tuple(ends), split))
+            if checkpoint is not None and (queue or waiting):
+                variables = self.context.variables
+                yield from self._keep(Progress(self.run, tuple(queue), tuple(ends), split, tuple(waiting), variables))
+        if waiting:
+            return pending(self, waiting)
         return ends[0] if split is None else joined(ends, split, duration=self.plan.clock() - self.started)
+
+    def _in_hand(self, token: Token) -> Token:
+        """A token that this run begins with: the shared records of the states that pushed it are watched from here."""
+        frames = []
+        for frame in token.frames:
+            if self.rows[self.plan.numbers[frame.network, frame.state]].mode is DataMode.REFERENCE:
+                VERSIONS.take(frame.entered)
+                self._taken.append(frame.entered)
+                frame = msgspec.structs.replace(frame, version=VERSIONS.of(frame.entered))
+            frames.append(frame)
+        return msgspec.structs.replace(token, frames=tuple(frames)) if frames else token
 
     def _keep(self, progress: Progress) -> Steps:
         assert self.plan.checkpoint is not None
         out = self.plan.checkpoint(progress)
         if inspect.isawaitable(out):
             yield out
-        token = progress.tokens[0]
-        self.tell(Kind.CHECKPOINT, token.network, token.state, record=token.record)
+        token = (progress.tokens or progress.waiting)[0]
+        self.tell(Kind.CHECKPOINT, token.network, token.state, record=token.record, token=token)
 
     def _leg(self, token: Token) -> Steps:
         """Visit after visit, as long as there is one token and nobody else's turn."""
@@ -136,10 +163,10 @@ class Walk:
             if self.deadline is not None and self.plan.clock() > self.deadline:
                 return fail.gave_up(self, token, fail.overdue(self))
             if self.pausing and token.arc < 0:
-                yield Pause(token)
+                token = (yield Pause(token)) or token
             row = self.plan.row_of(token)
             outcome = yield from (fail.drift(self, row, token) if token.failing else self.visit(Site(row, token)))
-            if type(outcome) is not Token or self._single:
+            if type(outcome) is not Token or self._single or outcome.since:
                 return outcome
             token = outcome
 
@@ -149,7 +176,7 @@ class Walk:
         """One token through one state. `attempt` is a first attempt that has begun elsewhere."""
         token, row = site.token, site.row
         if not token.step and token.arc < 0:
-            self.tell(Kind.ENTER, row.network, row.name, record=token.record)
+            self.tell(Kind.ENTER, row.network, row.name, record=token.record, token=token)
         while True:
             try:
                 outcome = yield from (attempt or self._attempt(site))
@@ -169,7 +196,7 @@ class Walk:
         """Waits before the next attempt."""
         self.tell(
             Kind.RETRY, site.row.network, site.row.name, record=site.entered, arc=error.arc, attempt=error.attempt, seconds=delay,
-            error=error,
+            error=error, token=site.token,
         )  # fmt: skip
         if delay:
             if self.waits:
@@ -185,16 +212,11 @@ class Walk:
             record = site.record
             if token.arc >= 0:
                 outcome = yield from self.cross(site, site.row.arcs[token.arc], token.arc_step)
+            elif token.since:
+                outcome = yield from woken(self, site)
             else:
                 record = yield from self.steps(site, site.row.steps, token.step)
-                self.tell(
-                    Kind.EXIT,
-                    site.row.network,
-                    site.row.name,
-                    record=record,
-                    attempt=site.attempt,
-                    seconds=self._took(site),
-                )
+                self._done(Kind.EXIT, site, record, attempt=site.attempt, seconds=self._took(site))
                 site.deadline = 0.0
                 outcome = yield from self._onwards(site, record)
             ok = True
@@ -255,7 +277,7 @@ class Walk:
             have = yield self.in_time(have, site)
         site.held.append((names, self.context.resources))
         self.context.resources = {**self.context.resources, **have}
-        self.tell(Kind.ACQUIRED, site.row.network, site.row.name, resources=tuple(names.values()))
+        self.tell(Kind.ACQUIRED, site.row.network, site.row.name, resources=tuple(names.values()), token=site.token)
 
     def _release(self, site: Site, ok: bool) -> Steps:
         names, self.context.resources = site.held.pop()
@@ -263,7 +285,7 @@ class Walk:
         out = self.supply.release(names, self.run, ok)
         if self.supply.is_async:
             yield out
-        self.tell(Kind.RELEASED, site.row.network, site.row.name, resources=tuple(names.values()))
+        self.tell(Kind.RELEASED, site.row.network, site.row.name, resources=tuple(names.values()), token=site.token)
 
     def steps(self, site: Site, steps: tuple[Step, ...], first: int) -> Steps:
         """Calls functions one after the other; gives the record, or `DROP` or `Several` (then `site.step` says what is done)."""
@@ -315,6 +337,9 @@ class Walk:
         here = Token(
             record, row.network, row.name, site.path, number, -1, 0, token.transitions, token.frames, token.handled
         )
+        if not open_ways:
+            self.tell(Kind.WAIT, row.network, row.name, record=record, token=token)
+            return msgspec.structs.replace(here, since=self.plan.wall())
         return [msgspec.structs.replace(here, record=deep_copy(record), arc=way.number) for way in open_ways]
 
     def diverted(self, site: Site, out: Any, *, step: int, arc: int = -1) -> Steps:
@@ -336,7 +361,8 @@ class Walk:
     def cross(self, site: Site, way: Way, first: int) -> Steps:
         """Along the arc: its transforms, as often as it may be tried, then into the next state or another network."""
         if self.pausing:
-            yield Pause(msgspec.structs.replace(site.token, record=site.record), way.name)
+            changed = yield Pause(msgspec.structs.replace(site.token, record=site.record), way.name)
+            site.record = site.record if changed is None else changed.record
         before = deep_copy(site.record) if way.retry else None
         base = site.record
         site.arc_attempt = 1
@@ -374,11 +400,8 @@ class Walk:
         finally:
             while len(site.held) > held and not self._dropped:
                 yield from self._release(site, ok)
-        if self.plan.events is not None:
-            self.tell(
-                Kind.ARC, site.row.network, site.row.name, record=record, arc=way.name, target=self.rows[way.target].label,
-                attempt=site.arc_attempt, seconds=self.plan.clock() - began,
-            )  # fmt: skip
+        target, spent = self.rows[way.target].label, self.plan.clock() - began if self.plan.events else 0.0
+        self._done(Kind.ARC, site, record, arc=way.name, target=target, attempt=site.arc_attempt, seconds=spent)
         return record
 
     def commit(self, site: Site, record: Any) -> Any:
@@ -391,7 +414,13 @@ class Walk:
             return site.entered
         return settled(record)
 
+    def _done(self, kind: Kind, site: Site, record: Any, **more: Any) -> None:
+        """Says that the functions are done with a record: not where they made several of it, each of which says so for itself."""
+        if type(record) is not Several:
+            record = site.record if record is DROP else record
+            self.tell(kind, site.row.network, site.row.name, record=record, token=site.token, **more)
+
     def tell(self, kind: Kind, network: str, state: str, **more: Any) -> None:
         """Says what happened to whoever listens."""
         if self.plan.events is not None:
-            self.plan.told(Event(kind, self.run, network, state, **more))
+            self.plan.told(Event(kind, self.run, network, state, at=self.plan.clock(), **more))

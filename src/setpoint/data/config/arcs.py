@@ -2,6 +2,7 @@
 
     arcs: [{target: done, condition: amount > 3, transform: round_it, priority: 5}]
     arcs: [{from: received, to: done}]             also from: [received, checked]
+    arcs: [{target: done, event: approved}]        taken when that event is sent to the run; after: 60 when so many seconds have passed
     on_complete: done                              on_complete, on_error, on_timeout, on_dropped: a target, an arc, or a list of arcs
 
 A push arc has `target_network` (``network`` or ``network:state``), and may have `return_state`, `data_mapping`, `result_mapping` and
@@ -47,6 +48,8 @@ def arc_of(fields: Fields, references: References, kind: d.ArcKind = "way", *, l
         target=target or (push.return_state if push else ""),
         name=fields.text("name"),
         kind=word or kind,  # type: ignore[arg-type]
+        event=fields.text("event"),
+        after=fields.number("after", above=True),
         condition=_condition(fields, references),
         transforms=references.many(fields, fields.either("transform", "transforms"), "transform"),
         priority=fields.integer("priority", low=-(2**31), high=2**31),

@@ -126,7 +126,7 @@ def _state(state: d.StateDef) -> Data:
 
 def _arc(arc: d.ArcDef) -> Data:
     data: Data = {"target": arc.target}
-    data |= _set_apart(arc, d.ArcDef(target=""), ("name", "kind", "priority"), {})
+    data |= _set_apart(arc, d.ArcDef(target=""), ("name", "kind", "event", "after", "priority"), {})
     data["condition"] = None if arc.condition is None else _reference(arc.condition, "condition")
     data["transforms"] = [_reference(one, "transform") for one in arc.transforms]
     if arc.push is not None:

@@ -9,7 +9,6 @@ A network's `resources` are those of each of its states as well.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -42,17 +41,11 @@ def state_of(fields: Fields, references: References, name: str) -> d.StateDef:
         emit_output=fields.boolean("emit_output", default=True),
         run_on_failure=fields.boolean("run_on_failure"),
         doc=words.doc(fields),
-        metadata=_metadata(fields),
+        metadata=fields.data("metadata"),
         place=place_of(fields.mark, fields.place),
     )
     fields.refuse(words.REFUSED_IN_STATE)
     return state
-
-
-def _metadata(fields: Fields) -> dict[str, Any]:
-    """The metadata, with the event that a record waits for in this state where there is one."""
-    wait = fields.text("wait")
-    return {**fields.data("metadata"), **({"wait": wait} if wait else {})}
 
 
 def _transforms(fields: Fields, sugar: Fields, references: References) -> tuple[d.FunctionRef, ...]:

@@ -175,7 +175,6 @@ def _state() -> Schema:
         "timeout": _seconds("How long one attempt may take"), "timeout_seconds": _seconds("How long one attempt may take"),
         "emit_output": _truth("Whether a stream writes records that end here"),
         "run_on_failure": _truth("Whether its functions run for records that have failed"),
-        "wait": {"type": "string", "description": "The event that a record waits for here"},
         "metadata": _FREE,
     })  # fmt: skip
 
@@ -187,6 +186,8 @@ def _arc(more: Schema | None = None) -> Schema:
         "target": _NAME, "to": _NAME,
         "name": _TEXT,
         "kind": _words(*words.KINDS, what="When it is taken: on the way, after an error, a time-out, or a drop"),
+        "event": {"type": "string", "description": "Taken when this event is sent to the run"},
+        "after": _seconds("Taken when the record has been in the state for so long"),
         "condition": _ref("function"), "pre_test": _ANY, "when": _ref("function"),
         "transform": functions, "transforms": functions,
         "priority": {"type": ["integer", "string"], "description": "Higher is tried first"},

@@ -40,6 +40,7 @@ REFUSED_IN_STATE: Final = {
     "streaming": "give chunk_size to process_stream()",
     "type": "write start: true or final: true",
     "target_network": "it belongs to an arc of the state",
+    "wait": "write event: NAME on the arcs that it opens",
 }
 REFUSED_IN_ARC: Final = {
     "pass_context": "nothing is needed: functions of the other network share the run's variables",

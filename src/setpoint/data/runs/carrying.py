@@ -1,0 +1,276 @@
+"""Carries records as runs that are kept: they begin, go on, wait and end in the store, whatever happens to the process.
+
+A run that is begun again under its name does nothing twice: one that has ended gives the result it had, one that was interrupted goes on
+from its last checkpoint. The functions of the state it was in then run once more from the record as it came in: all others have run once.
+Each run goes on with the definition it began with, or moves to the present one by a declared migration.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from sqlite3 import IntegrityError
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from setpoint.data.context import Event, Listener, Progress, Sent
+from setpoint.data.definition import Definition
+from setpoint.data.errors import NotTaken
+from setpoint.data.plan import Plan, run_name
+from setpoint.data.result import WAITING, Result
+from setpoint.data.runs import codec
+from setpoint.data.runs.errors import NotMigrated, RunError
+from setpoint.data.runs.keeper import standing
+from setpoint.data.runs.runs import Runs, plain_about
+from setpoint.data.runs.versions import Migration, fingerprint, migrated
+from setpoint.store.run_rows import RunRow, Statement, changed, created, defined, ended
+from setpoint.store.runs import me
+
+log = logging.getLogger("setpoint.data")
+
+
+class Begun(NamedTuple):
+    """A run that this process carries: where it stands, with which plan, and what is to be written before it goes on."""
+
+    progress: Progress
+    plan: Plan
+    statements: Sequence[Statement]
+    waited: bool = False
+
+
+class MachineRuns:
+    """The runs of one machine: begins them, and goes on with them.
+
+    `load` reads the text of another version of the machine (raises what reading raises); `in_loop` runs a coroutine to its end, for a
+    machine with async functions.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        runs: Runs,
+        *,
+        load: Callable[[str], Definition],
+        in_loop: Callable[[Coroutine[Any, Any, Any]], Any],
+    ) -> None:
+        self.plan, self.runs, self._load, self._in_loop = plan, runs, load, in_loop
+        self.hash, self._text = fingerprint(plan.definition)
+        self._plans: dict[str, Plan] = {}
+        self._kept: dict[tuple[int, bool], Plan] = {}
+        self._defined = False
+        self._me = me()
+
+    def process(self, record: Any, *, run: str = "", state: str = "", timeout: float | None = None) -> Result:
+        """Carry a record as a run of that name, to its end or until it waits. Raises `RunError`, `NotKept` and `StoreError`."""
+        if self.plan.is_async:
+            result: Result = self._in_loop(self.aprocess(record, run=run, state=state, timeout=timeout))
+            return result
+        begun = self._begin(record, state, run)
+        return begun if isinstance(begun, Result) else self._go(begun, None, timeout)
+
+    async def aprocess(self, record: Any, *, run: str = "", state: str = "", timeout: float | None = None) -> Result:
+        """As `process`."""
+        begun = self._begin(record, state, run)
+        return begun if isinstance(begun, Result) else await self._ago(begun, None, timeout)
+
+    def resume(
+        self, run: str, *, sent: Sent | None = None, migration: Migration | None = None, again: bool = False
+    ) -> Result:
+        """Go on with a run that was interrupted or waits; `again`: with one that failed or was stopped, from where that happened.
+
+        `migration` moves it to this version of the machine. Raises `RunError`, `NotMigrated`, `NotKept`, `NotTaken` and `StoreError`.
+        """
+        if self.plan.is_async:
+            result: Result = self._in_loop(self.aresume(run, sent=sent, migration=migration, again=again))
+            return result
+        begun = self._claimed(self.runs.get(run), migration, again=again)
+        return begun if isinstance(begun, Result) else self._go(begun, sent, None)
+
+    async def aresume(
+        self, run: str, *, sent: Sent | None = None, migration: Migration | None = None, again: bool = False
+    ) -> Result:
+        """As `resume`."""
+        begun = self._claimed(self.runs.get(run), migration, again=again)
+        return begun if isinstance(begun, Result) else await self._ago(begun, sent, None)
+
+    def send(self, run: str, event: str, data: Any = None) -> Result:
+        """Send an event to a run that waits for it. Raises `NotTaken` where it does not, and as `resume` does."""
+        self._expect_unfinished(run, event)
+        return self.resume(run, sent=Sent(event, data))
+
+    async def asend(self, run: str, event: str, data: Any = None) -> Result:
+        """As `send`."""
+        self._expect_unfinished(run, event)
+        return await self.aresume(run, sent=Sent(event, data))
+
+    def wake(self) -> list[Result]:
+        """Go on with all runs whose time has come; what came of them. One that cannot be carried here is logged, and left as it is."""
+        return [result for row in self._due() if (result := self._tried(row)) is not None]
+
+    def recover(self) -> list[Result]:
+        """Go on with all runs of this machine that were interrupted; what came of them."""
+        rows = self.runs.find(machine=self.plan.definition.name, kind="record", status="interrupted", limit=1_000_000)
+        return [result for row in rows if (result := self._tried(row)) is not None]
+
+    def next_wake(self) -> float | None:
+        """When `wake` has something to do next, in seconds since the epoch; None where nothing waits for a time."""
+        return self.runs.store.next_wake()
+
+    def _due(self) -> list[RunRow]:
+        return [row for row in self.runs.store.due(self.runs.wall()) if row.machine == self.plan.definition.name]
+
+    def _tried(self, row: RunRow) -> Result | None:
+        try:
+            return self.resume(row.id)
+        except (RunError, NotMigrated, ValueError) as error:
+            log.warning("run %s of %s does not go on: %s", row.id, row.machine, error)
+            return None
+
+    def _expect_unfinished(self, run: str, event: str) -> None:
+        row = self.runs.get(run)
+        if row.status in ("done", "failed", "stopped"):
+            raise NotTaken(f"run {row.id} does not wait for {event!r}: it is {row.status}")
+
+    # a run begins
+
+    def row(self, run: str, kind: str, about: Mapping[str, Any]) -> RunRow:
+        """A run of this machine that begins now, carried by this process."""
+        now, definition = self.runs.wall(), self.plan.definition
+        return RunRow(
+            id=run, kind=kind, machine=definition.name, version=definition.version, hash=self.hash, owner=self._me, started=now,
+            updated=now,
+            about=plain_about(about),
+        )  # fmt: skip
+
+    def definition(self) -> list[Statement]:
+        """Has the store keep the definition, the first time."""
+        first, self._defined = not self._defined, True
+        return [defined(self.hash, self.plan.definition.name, self._text)] if first and self._text else []
+
+    def _begin(self, record: Any, state: str, run: str) -> Begun | Result:
+        known = self.runs.store.get(run) if run else None
+        if known is not None:
+            return self._claimed(known, None, again=False)
+        progress = self.plan.begin(record, state=state, run=run or run_name())
+        begins = [*self.definition(), *created(self.row(progress.run, "record", {}), codec.encoded(progress))]
+        self.runs.keeper.opened(progress.run, self.plan.definition.main_network, last_step=-1)
+        if not run:
+            return Begun(progress, self.plan, begins)
+        try:  # by itself: another process may have begun a run of that name just now
+            self.runs.store.write(begins)
+        except BaseException as error:
+            self.runs.keeper.closed(run)
+            if isinstance(error, IntegrityError):
+                raise RunError(f"run {run} was begun by another process just now") from None
+            raise
+        return Begun(progress, self.plan, [])
+
+    def _claimed(self, row: RunRow, migration: Migration | None, *, again: bool) -> Begun | Result:
+        """The run, claimed by this process; its result where it has ended. Raises `RunError`, `NotMigrated` and what `load` raises."""
+        if row.machine != self.plan.definition.name:
+            raise RunError(f"run {row.id} is one of machine {row.machine!r}, not of {self.plan.definition.name!r}")
+        if row.kind != "record":
+            raise RunError(f"run {row.id} is a {row.kind}: it goes on with its records")
+        if row.status == "done" or (row.status in ("failed", "stopped") and not again):
+            result = self.runs.result(row.id)
+            if result is None:
+                raise RunError(f"run {row.id} was stopped{': ' + row.error if row.error else ''}; retry it to go on")
+            return result
+        if not self.runs.store.claim(row.id, self._me, again=again):
+            raise RunError(f"run {row.id} is being carried by another process, or by another task of this one")
+        waited = row.status == "waiting"
+        try:
+            data = self.runs.store.progress(row.id)
+            if data is None:
+                raise RunError(f"nothing is kept of where run {row.id} stood")
+            progress, plan = self._standing(row, codec.decoded_progress(data), migration)
+        except BaseException:
+            self.runs.store.write([changed(row.id, owner="", status=row.status)])
+            raise
+        last = self.runs.store.last_step(row.id)
+        self.runs.keeper.opened(row.id, plan.definition.main_network, last_step=last)
+        news = [changed(row.id, hash=self.hash, version=plan.definition.version)] if plan is self.plan else []
+        return Begun(progress, plan, [*self.definition(), *news], waited)
+
+    def _standing(self, row: RunRow, progress: Progress, migration: Migration | None) -> tuple[Progress, Plan]:
+        if row.hash == self.hash:
+            return progress, self.plan
+        text = self.runs.store.definition(row.hash)
+        if migration is not None:
+            return migrated(progress, self.plan, migration, old=self._load(text) if text else None), self.plan
+        if not text:
+            raise RunError(
+                f"run {row.id} stands in another version of machine {row.machine!r} (version {row.version}), which holds Python objects "
+                "and could not be kept: resume it with the program that began it, or declare a migration"
+            )
+        if row.hash not in self._plans:
+            self._plans[row.hash] = self.plan.remade(self._load(text))
+        return progress, self._plans[row.hash]
+
+    # a run goes on
+
+    def _go(self, begun: Begun, sent: Sent | None, timeout: float | None) -> Result:
+        runs, run = self.runs, begun.progress.run
+        with self._carrying(begun):
+            if begun.statements:
+                runs.store.write(begun.statements)
+            plan = self._keeping(begun.plan, waits=False)
+            result = replace(plan.resume(begun.progress, sent, timeout=timeout), run=run)
+            runs.store.write(self._end(run, result))
+        return result
+
+    async def _ago(self, begun: Begun, sent: Sent | None, timeout: float | None) -> Result:
+        keeper, run = self.runs.keeper, begun.progress.run
+        with self._carrying(begun):
+            if begun.statements:
+                await keeper.awrite(begun.statements)
+            plan = self._keeping(begun.plan, waits=True)
+            result = replace(await plan.aresume(begun.progress, sent, timeout=timeout), run=run)
+            await keeper.awrite(self._end(run, result))
+        return result
+
+    def _keeping(self, plan: Plan, *, waits: bool) -> Plan:
+        """The plan with the store behind its seams."""
+        key = (id(plan), waits)
+        if key not in self._kept:
+            keeper = self.runs.keeper
+            listener = keeper.heard if plan.events is None else _both(plan.events, keeper.heard)
+            checkpoint = keeper.acheckpoint(plan) if waits else keeper.checkpoint(plan)
+            self._kept[key] = plan.using(events=listener, checkpoint=checkpoint)
+        return self._kept[key]
+
+    @contextmanager
+    def _carrying(self, begun: Begun) -> Iterator[None]:
+        """Lets go of a run that could not be carried to where it ends or waits: others may then go on with it."""
+        try:
+            yield
+        except BaseException:
+            rest = self.runs.keeper.closed(begun.progress.run)
+            back: Statement = changed(begun.progress.run, owner="", status="running")
+            if begun.waited and not begun.progress.tokens:
+                back = standing(begun.plan, begun.progress, at=self.runs.wall())
+            self.runs.store.write([*rest, back])
+            raise
+
+    def _end(self, run: str, result: Result) -> list[Statement]:
+        now = self.runs.wall()
+        rest = self.runs.keeper.closed(run)
+        if result.final_state == WAITING:
+            return rest
+        status = "done" if result.success else "failed"
+        error = str(result.error) if result.error else ""
+        end = ended(
+            run, again=not result.success, status=status, state=result.final_state, ended=now, updated=now, seconds=result.duration,
+            error=error, result=codec.encoded([result]),
+        )  # fmt: skip
+        return [*rest, *end]
+
+
+def _both(first: Listener, second: Listener) -> Listener:
+    def heard(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return heard
