@@ -189,7 +189,7 @@ def test_settings_are_the_variables_of_the_file() -> None:
         (["--data", "{}", "--workers", "2"], "is for many records"),
         (["--data", "{}", "--set", "MAX"], "expected NAME=VALUE"),
         (["--input", "in.jsonl", "--resume"], "--resume is for a stream"),
-        (["--input", "in.jsonl", "--output", "-", "--resume"], "does not remember"),
+        (["--input", "in.jsonl", "--output", "-", "--resume"], "was interrupted here"),
     ],
 )
 def test_a_wrong_command_line_is_said(arguments: list[str], error: str) -> None:

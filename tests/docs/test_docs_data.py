@@ -9,6 +9,7 @@ import typer
 
 from setpoint.cli.convert import convert
 from setpoint.cli.run import run
+from setpoint.cli.runs import app as runs
 from setpoint.data.config import json_schema
 from setpoint.data.functions.library import BUILT_IN
 
@@ -16,13 +17,14 @@ PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-
 
 
 def test_the_options_it_names_are_options() -> None:
-    """Of ``setpoint run`` or ``setpoint convert``."""
+    """Of ``setpoint run``, ``setpoint convert`` or ``setpoint runs``."""
     app = typer.Typer()
     for command in (run, convert):
         app.command()(command)
-    commands = typer.main.get_group(app).commands.values()
+    groups = (typer.main.get_group(app), typer.main.get_group(runs))
+    commands = [command for group in groups for command in group.commands.values()]
     known = {option for command in commands for parameter in command.params for option in parameter.opts}
-    named = set(re.findall(r"(?<![\w-])--[a-z]+", PAGE))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE))
     assert {"--input", "--output", "--data", "--resume", "--batch", "--trust", "--set", "--json"} <= named
     assert named <= known
 

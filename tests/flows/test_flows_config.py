@@ -61,7 +61,7 @@ def test_all_faults_are_reported_at_once_with_their_paths() -> None:
     ("change", "path", "text"),
     [
         ({"input": None}, "input", "expected one input"),
-        ({"input": {}}, "input", "one of file, generate, modbus, stdin"),
+        ({"input": {}}, "input", "one of file, generate"),
         ({"input": {"generate": {"mapping": "root = 1"}, "stdin": {}}}, "input", "exactly one input"),
         ({"pipeline": []}, "pipeline", "expected a mapping"),
         ({"pipeline": {"threads": 4}}, "pipeline.threads", "not supported"),

@@ -18,6 +18,8 @@ from setpoint.namespace.embedded import EmbeddedBroker
 TAG = 'msg.meta.location_path = "acme"; msg.meta.data_contract = "_raw"; msg.meta.tag_name = "n"; return msg;'
 SERIES = Msg({"timestamp_ms": 1, "value": 2.5}, {"umh_topic": "umh.v1.acme._raw.n"})
 
+SERVED = {"mqtt"}
+"""Kinds that need a server to connect to: tests/real has one."""
 EVERY = [
     *((INPUTS, kind) for kind in INPUTS),
     *((PROCESSORS, kind) for kind in PROCESSORS),
@@ -33,6 +35,7 @@ def working(table: Any, kind: str, folder: Path, url: str = "tcp://127.0.0.1:1")
         "file": {"paths": [str(folder / "in")]} if table is INPUTS else {"path": str(folder / "out")},
         "nodered_js": {"code": "return msg;"},
         "tag_processor": {"defaults": TAG},
+        "mqtt": {"urls": [url], **({"topics": ["a/#"]} if table is INPUTS else {"topic": "a/b"})},
     }
     return fields.get(kind, {})
 
@@ -61,7 +64,7 @@ def test_making_it_opens_nothing_and_it_can_be_closed_at_any_time(table: Any, ki
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in INPUTS if kind != "stdin"])
+@pytest.mark.parametrize("kind", [kind for kind in INPUTS if kind not in {"stdin", *SERVED}])
 def test_an_input_reads_and_can_connect_again(kind: str, tmp_path: Path) -> None:
     """Batches are lists of messages with texts as meta; after closing, connecting goes on with what was not read yet."""
     (tmp_path / "in").write_text("x" * 1000 + "\n" + "y" * 70_000 + "\nz\n")
@@ -98,7 +101,7 @@ def test_a_processor_gives_messages_and_leaves_its_input_alone(kind: str, tmp_pa
     assert given == SERIES
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OUTPUTS if kind != "stdout"])
+@pytest.mark.parametrize("kind", [kind for kind in OUTPUTS if kind not in {"stdout", *SERVED}])
 def test_an_output_writes_what_it_prepared_and_says_how_much(kind: str, tmp_path: Path) -> None:
     """Preparing neither writes nor changes the message; writing returns the bytes; after closing it can connect again."""
 

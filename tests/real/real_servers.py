@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,7 +66,12 @@ def postgres() -> Iterator[str]:
         ]
         subprocess.run([*as_user, *map(str, made)], cwd=folder, check=True, capture_output=True)
         run = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", port, "-k", "", "-F"]
-        with _running([*as_user, *map(str, run)], folder=folder, port=port, stop=signal.SIGINT):
+        asked = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+
+        def ready() -> bool:  # it listens before it can be used
+            return subprocess.run(asked, check=False).returncode == 0
+
+        with _running([*as_user, *map(str, run)], folder=folder, ready=ready, stop=signal.SIGINT):
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
 
@@ -76,18 +81,18 @@ def redis() -> Iterator[str]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="setpoint-redis-") as folder:
         run = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        with _running(run, folder=folder, port=port, stop=signal.SIGTERM):
+        with _running(run, folder=folder, ready=lambda: _listens(port), stop=signal.SIGTERM):
             yield f"redis://127.0.0.1:{port}/0"
 
 
 @contextmanager
-def _running(command: list[str], *, folder: str, port: int, stop: signal.Signals) -> Iterator[None]:
-    """The program, from when it listens until it has ended."""
+def _running(command: list[str], *, folder: str, ready: Callable[[], bool], stop: signal.Signals) -> Iterator[None]:
+    """The program, from when it is ready until it has ended."""
     with (Path(folder) / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 20
-        while not _listens(port):
+        while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command[0]} did not start:\n{(Path(folder) / 'server.log').read_text()}")
             time.sleep(0.02)

@@ -25,7 +25,7 @@ from setpoint.control import Supervisor
 from setpoint.control.recorder import Recorder
 from setpoint.flows import FlowEngine
 from setpoint.namespace import EmbeddedBroker
-from setpoint.places import FLIGHT, LAST_GOOD, STORE
+from setpoint.places import BROKER, FLIGHT, LAST_GOOD, STORE
 from setpoint.services import Contacts
 from setpoint.services.blocking import in_thread
 from setpoint.store import SqliteStore, Transition
@@ -45,7 +45,7 @@ class Agent:
         self.data = data
         self._windows: Windows = windows_of(env)
         self._lock = DataLock(data)
-        self.broker = EmbeddedBroker(data / "broker.sqlite")
+        self.broker = EmbeddedBroker(data / BROKER)
         contacts = Contacts()
         self._engine = FlowEngine(self.broker, contacts=contacts)
         checker = Checker(source=config.name, env=env, engine=self._engine)

@@ -17,6 +17,7 @@ import typer
 
 from setpoint.cli.check import check
 from setpoint.cli.convert import convert
+from setpoint.cli.debug import debug
 from setpoint.cli.demo import demo
 from setpoint.cli.explain import explain, history
 from setpoint.cli.machines import draw, machines
@@ -25,6 +26,7 @@ from setpoint.cli.operate import disable, enable, force, pause, restart, resume,
 from setpoint.cli.plan import plan
 from setpoint.cli.replay import replay
 from setpoint.cli.run import run
+from setpoint.cli.runs import app as runs
 from setpoint.cli.scenario import scenario
 from setpoint.cli.simulate import simulate
 from setpoint.cli.status import status
@@ -51,6 +53,7 @@ for command in (
     check,
     convert,
     run,
+    debug,
     machines,
     draw,
     plan,
@@ -60,6 +63,7 @@ for command in (
     new,
 ):
     app.command()(command)
+app.add_typer(runs, name="runs")
 for verb in (pause, resume, disable, enable, restart, retry, force):
     app.command()(verb)
 

@@ -7,9 +7,12 @@ is ever read as markup. On a terminal tables fit its width; in a pipe each row i
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from setpoint.cli.trouble import USAGE, Trouble
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +30,8 @@ MARKS = {"healthy": "●", "degraded": "▲", "failed": "✖", "starting": "◐"
 """A shape for each phase, because colour alone does not reach everybody."""
 NO_MARK = "·"
 PIPE_WIDTH = 10_000
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|)")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -83,6 +88,15 @@ def duration(seconds: float) -> str:
         if seconds < size * limit:
             return f"{int(seconds // size)} {unit}"
     return f"{int(seconds // 86400)} d"
+
+
+def seconds_of(text: str) -> float:
+    """A duration that somebody typed, in seconds: ``5s``, ``500ms``, ``2h``, ``7d``; a bare number is seconds. Raises `Trouble`."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        remedy = "give a number of at least 0 with ms, s, m (or min), h or d, such as 5s"
+        raise Trouble(f"{text!r} is no duration", remedy, code=USAGE)
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def clock(moment: str) -> str:

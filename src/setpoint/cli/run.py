@@ -10,27 +10,27 @@ where the records are on stdout. What did not come through is named: in ``OUTPUT
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TextIO
 
 import typer
 
 from setpoint.cli.connect import JsonOption
-from setpoint.cli.told import Meter, account, fault_at, fault_of, plain, reasons, result_in_json, say_faults
+from setpoint.cli.loading import RunsOption, decoded, machine_of, named, runs_at
+from setpoint.cli.told import Meter, account, say_result
 from setpoint.cli.trouble import FAILED, USAGE, Trouble
 
 if TYPE_CHECKING:
     from setpoint.data.batch import Batch
     from setpoint.data.fsm import SimpleFSM
     from setpoint.data.plan import Plan
+    from setpoint.data.runs import Runs
     from setpoint.data.stream import Chunk, Sink, StreamReport
 
-T = TypeVar("T")
 STDIO: Final = "-"
 
 
@@ -48,6 +48,10 @@ class Asked(NamedTuple):
     settings: list[str]
     json: bool
     resume: bool
+    name: str
+    runs: Path | None
+    dead: Path | None
+    threshold: float
 
 
 def run(
@@ -83,28 +87,85 @@ def run(
         typer.Option("--set", metavar="NAME=VALUE", help="A value for ${NAME} in the file.", show_default=False),
     ] = None,
     json: JsonOption = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where this stream broke off.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where this stream or batch broke off.")] = False,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What this run is called.", show_default=False)
+    ] = "",
+    runs: RunsOption = None,
+    dead: Annotated[
+        Path | None,
+        typer.Option(
+            "--dead-letters", metavar="PATH", help="Where what did not come through goes.", show_default=False
+        ),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            "--error-threshold", min=0.0, max=1.0, metavar="SHARE", help="End a stream of which more fails than that."
+        ),
+    ] = 1.0,
 ) -> None:
     """Carry records through a machine: one, a batch of them, or a stream.
 
-    Exit code 1 when a record failed, was no record, or was not reached."""
-    asked = Asked(file, data, input, output, batch, stream, workers, trust, settings or [], json, resume)
+    Runs are kept: see setpoint runs. Exit code 1 when a record failed, was no record, or was not reached, 3 when one waits for an event."""
+    from setpoint.flows import ends
+
+    asked = Asked(
+        file,
+        data,
+        input,
+        output,
+        batch,
+        stream,
+        workers,
+        trust,
+        settings or [],
+        json,
+        resume,
+        name,
+        runs,
+        dead,
+        threshold,
+    )
     way = _way(asked)
-    record = _decoded(data) if data is not None else None
-    fsm = _machine(asked)
+    ends.register()
+    record = decoded(data) if data is not None else None
+    kept = runs_at(asked.runs, about=_about(asked), must=asked.resume or bool(asked.name))
+    fsm = machine_of(asked.file, trust=asked.trust, settings=asked.settings, runs=kept)
     try:
-        succeeded = way(fsm, asked, record)
+        code = way(fsm, asked, record, _called(fsm, asked, kept))
     except KeyboardInterrupt:
         raise Trouble("interrupted before anything was done") from None
-    except ValueError as error:  # options that do not go together
+    except ValueError as error:  # options that do not go together, a run of that name that cannot be carried
         raise Trouble(str(error)) from None
-    raise typer.Exit(0 if succeeded else FAILED)
+    finally:
+        if kept is not None:
+            kept.close()
+    raise typer.Exit(code)
+
+
+def _about(asked: Asked) -> dict[str, str]:
+    """What is noted with the run."""
+    from setpoint.data.runs.runs import named as name_of
+
+    ends = {"input": asked.input, "output": asked.output}
+    return {"file": str(asked.file.absolute()), **{key: name_of(end) for key, end in ends.items() if end is not None}}
+
+
+def _called(fsm: SimpleFSM, asked: Asked, kept: Runs | None) -> str:
+    """The name of the run: as it is asked for, that of the run to go on with, or a new one. Raises `Trouble`."""
+    if asked.resume and kept is not None and not asked.name:
+        kind = "batch" if asked.batch else "stream"
+        last = kept.find(machine=fsm.definition.name, kind=kind, status="interrupted", about=_about(asked), limit=1)
+        if last:
+            return last[0].id
+    return asked.name or f"{time.strftime('%m%d-%H%M%S')}-{os.urandom(2).hex()}"
 
 
 # what was asked
 
 
-def _way(asked: Asked) -> Callable[[SimpleFSM, Asked, Any], bool]:
+def _way(asked: Asked) -> Callable[[SimpleFSM, Asked, Any, str], int]:
     """How to carry them. Raises `Trouble` for options that contradict each other."""
     one = asked.input is None and not asked.batch
     faults = (
@@ -117,8 +178,13 @@ def _way(asked: Asked) -> Callable[[SimpleFSM, Asked, Any], bool]:
         (asked.batch and asked.stream, "--batch and --stream are both given", "keep one of them"),
         (one and asked.workers is not None, "--workers is for many records", "give them by --input PATH, or --batch"),
         (
-            asked.resume and (asked.batch or None in (asked.input, asked.output)),
-            "--resume is for a stream from a file into a file or a database",
+            (one or asked.batch) and (asked.dead is not None or asked.threshold < 1),
+            "--dead-letters and --error-threshold are for a stream",
+            "give records by --input PATH, without --batch",
+        ),
+        (
+            asked.resume and None in (asked.input, asked.output),
+            "--resume is for a stream or a batch with --input and --output",
             "give --input and --output as before",
         ),
     )
@@ -130,140 +196,39 @@ def _way(asked: Asked) -> Callable[[SimpleFSM, Asked, Any], bool]:
     return _one if asked.data is not None and asked.output is None and not asked.stream else _stream
 
 
-def _decoded(text: str) -> Any:
-    """A record, read as a line of JSON Lines is. Raises `Trouble`."""
-    import msgspec
-
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Trouble(f"--data is not JSON: {error}", """e.g. --data '{"amount": 3}'""", code=USAGE) from None
-
-
-def _machine(asked: Asked) -> SimpleFSM:
-    """Raises `typer.Exit` where the file has faults, which are then printed as ``setpoint check`` prints them, and `Trouble`."""
-    from setpoint.data.config import ConfigError, load
-    from setpoint.data.errors import PlanError
-    from setpoint.data.fsm import SimpleFSM
-
-    if asked.trust:
-        sys.path.insert(0, str(asked.file.parent.absolute()))
-    given = _Settings(asked.settings)
-    try:
-        fsm = SimpleFSM(load(asked.file, trust=asked.trust, env=given), trust=asked.trust)
-    except ConfigError as error:
-        say_faults(asked.file, [fault_of(problem) for problem in error.problems])
-        raise typer.Exit(FAILED) from None
-    except PlanError as error:
-        places = zip(error.faults, error.places, strict=True)
-        say_faults(asked.file, [fault_at(place, text, asked.file) for text, place in places])
-        raise typer.Exit(FAILED) from None
-    except ValueError as error:  # a resource whose settings are wrong
-        raise Trouble(f"{asked.file}: {error}", f"setpoint check {asked.file} says what is wrong with it") from None
-    if unused := given.unused():
-        fsm.close()
-        raise Trouble(
-            f"--set {unused}: {asked.file} has no ${{{unused}}}", "correct the name, or leave it out", code=USAGE
-        )
-    return fsm
-
-
-class _Settings(Mapping[str, str]):
-    """The variables of the process with those of ``--set`` above them. It notes which of these were asked for."""
-
-    def __init__(self, settings: list[str]) -> None:
-        pairs = [setting.partition("=") for setting in settings]
-        for name, equals, _ in pairs:
-            if not equals or not name:
-                raise Trouble(f"--set {name}: expected NAME=VALUE", "e.g. --set LIMIT=100", code=USAGE)
-        self._set = {name: value for name, _, value in pairs}
-        self._asked: set[str] = set()
-
-    def __getitem__(self, name: str) -> str:
-        self._asked.add(name)
-        return self._set[name] if name in self._set else os.environ[name]
-
-    def __iter__(self) -> Any:
-        return iter({**os.environ, **self._set})
-
-    def __len__(self) -> int:
-        return len({**os.environ, **self._set})
-
-    def unused(self) -> str:
-        """A setting that nothing asked for; empty where there is none."""
-        return next((name for name in self._set if name not in self._asked), "")
-
-
-@contextlib.contextmanager
-def _named(what: str) -> Iterator[None]:
-    """Has what a source or a sink raises end the command, whatever it is: databases and services have errors of their own."""
-    try:
-        yield
-    except (Trouble, BrokenPipeError):
-        raise
-    except Exception as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        remedy = "name a file (.jsonl, .json, .csv, .tsv, .txt), a folder to read, or a URL; of a database URL#table"
-        raise Trouble(f"{what}: {reason}", remedy) from None
-
-
 # the three ways
 
 
-def _carried(fsm: SimpleFSM, plain: Callable[[], T], awaited: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What comes of the work, with the machine closed after it; in one event loop where it needs one."""
-    if not fsm.plan.is_async:
-        with fsm:
-            return plain()
-
-    async def whole() -> T:
-        async with fsm:
-            return await awaited()
-
-    import asyncio
-
-    return asyncio.run(whole())
+def _one(fsm: SimpleFSM, asked: Asked, record: Any, name: str) -> int:
+    with fsm:
+        result = fsm.process(record, run=name)
+    return say_result(result, as_json=asked.json)
 
 
-def _one(fsm: SimpleFSM, asked: Asked, record: Any) -> bool:
-    from setpoint.cli.output import clean, print_json
-
-    result = _carried(fsm, lambda: fsm.process(record), lambda: fsm.aprocess(record))
-    if asked.json:
-        print_json(result_in_json(result))
-        return result.success
-    print(
-        clean(" → ".join((*result.path, *([] if result.path[-1:] == (result.final_state,) else [result.final_state]))))
-    )
-    for handled in result.handled:
-        print(f"handled: {clean(handled)}")
-    for said, error in reasons(result.error):
-        print(f"{said}: {clean(error)}")
-    print_json(plain(result.data))
-    return result.success
-
-
-def _stream(fsm: SimpleFSM, asked: Asked, record: Any) -> bool:
+def _stream(fsm: SimpleFSM, asked: Asked, record: Any, name: str) -> int:
     from setpoint.data.stream import StreamError, open_sink, open_source
 
-    with _named(f"--output {asked.output or STDIO}"):
+    with named(f"--output {asked.output or STDIO}"):
         sink = open_sink(asked.output or STDIO)
-    with _named(f"--input {asked.input or ''}"):
+    with named(f"--input {asked.input or ''}"):
         source = open_source([record] if asked.input is None else asked.input)
-    if asked.resume and not sink.keeps_mark:
-        raise Trouble(
-            f"{asked.output} does not remember how far a stream came", "resume into a file or a database", code=USAGE
-        )
+    if asked.resume and not sink.keeps_mark and not fsm.keeps(name):
+        what = f"no stream from {asked.input} into {asked.output} was interrupted here"
+        raise Trouble(what, "begin it without --resume", code=USAGE)
     meter = Meter()
-    options: dict[str, Any] = {"resume": asked.resume, "on_progress": meter.stream, "on_commit": meter.commit}
+    options: dict[str, Any] = {
+        "error_threshold": asked.threshold,
+        "resume": asked.resume,
+        "on_progress": meter.stream,
+        "on_commit": meter.commit,
+    }
+    if asked.dead is not None:
+        options["dead_letters"] = asked.dead
     if asked.workers is not None:
         options |= {"concurrency": asked.workers} if fsm.plan.is_async else {"processes": _processes(asked.workers)}
     try:
-        report = _carried(
-            fsm,
-            lambda: fsm.process_stream(source, sink, **options),
-            lambda: fsm.aprocess_stream(source, sink, **options),
-        )
+        with fsm:
+            report = fsm.process_stream(source, sink, run=name, **options)
     except KeyboardInterrupt:
         report = meter.interrupted()
     except StreamError as error:
@@ -277,7 +242,7 @@ def _stream(fsm: SimpleFSM, asked: Asked, record: Any) -> bool:
         ) from None
     meter.clear()
     account(report, to=_teller(asked), as_json=asked.json, resumable=sink.keeps_mark)
-    return report.success
+    return 0 if report.success else FAILED
 
 
 def _teller(asked: Asked) -> TextIO:
@@ -289,32 +254,24 @@ def _processes(workers: int) -> int:
     return workers if workers > 1 else 0
 
 
-def _batch(fsm: SimpleFSM, asked: Asked, record: Any) -> bool:
-    from setpoint.data.batch import Batch, arun_batch, run_batch
-
-    with _named(f"--input {asked.input or ''}"):
+def _batch(fsm: SimpleFSM, asked: Asked, record: Any, name: str) -> int:
+    with named(f"--input {asked.input or ''}"):
         chunk = _whole(asked, record)
-    with _named(f"--output {asked.output or STDIO}"):
+    with named(f"--output {asked.output or STDIO}"):
         sink = _sink(asked)
-    results, meter, began = Batch(), Meter(), time.perf_counter()
-    share: dict[str, Any] = {"on_progress": meter.batch, "into": results}
+    meter, began = Meter(), time.perf_counter()
+    share: dict[str, Any] = {"on_progress": meter.batch, "run": name}
     if asked.workers is not None:
-        share |= {"concurrency": asked.workers} if fsm.plan.is_async else {"processes": _processes(asked.workers)}
-    try:
-        _carried(
-            fsm,
-            lambda: run_batch(fsm.plan, chunk.records, **share),
-            lambda: arun_batch(fsm.plan, chunk.records, **share),
-        )
-    except KeyboardInterrupt:
-        results.interrupted = True
+        share |= {"max_workers": asked.workers} if fsm.plan.is_async else {"processes": _processes(asked.workers)}
+    with fsm:
+        results = fsm.process_batch(chunk.records, **share)
     meter.clear()
-    with _named(f"--output {asked.output or STDIO}"):
+    with named(f"--output {asked.output or STDIO}"):
         report = _written(fsm.plan, sink, _reached(chunk, results), results)
     report.duration = time.perf_counter() - began
     told = asked.json and asked.output is None
     account(report, to=sys.stdout if told else _teller(asked), as_json=asked.json, results=results if told else None)
-    return report.success
+    return 0 if report.success else FAILED
 
 
 def _whole(asked: Asked, record: Any) -> Chunk:
@@ -377,11 +334,11 @@ def _written(plan: Plan, sink: Sink, chunk: Chunk, results: Batch) -> StreamRepo
 
     beside = sink.path.with_name(f"{sink.path.name}.dead.jsonl") if isinstance(sink, FileSink) else None
     letters = DeadLetters(beside)
-    accounts = Accounts(silent_states(plan), letters, source="")
+    accounts = Accounts(letters, source="")
     try:
         sink.open(False)
         letters.open(False, 0)
-        ended = accounts.sort(chunk, results)
+        ended = accounts.sort(chunk, results, silent_states(plan))
         accounts.wrote(chunk, ended, sink.write(ended.records, {}) if ended.records else ())
         sink.commit(Mark({}, accounts.counts, letters.flush()))
         sink.finish()

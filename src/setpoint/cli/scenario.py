@@ -6,14 +6,13 @@ Exit code 0 only when the story came to its end, all it shows held, and every wo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from setpoint.cli.connect import JsonOption
-from setpoint.cli.output import clean, console, print_json, state_text
+from setpoint.cli.output import clean, console, print_json, seconds_of, state_text
 from setpoint.cli.trouble import FAILED, USAGE, Trouble
 from setpoint.cli.up import LevelOption, LogLevel
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from setpoint.testing.scenarios import News, Report, Scenario
-
-UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)\Z")
 
 
 def scenario(
@@ -86,12 +82,7 @@ def _seconds(text: str, *, virtual: bool) -> float | None:
     """The duration that was asked for. Raises `Trouble`."""
     if not text:
         return None
-    match = DURATION.match(text.strip())
-    if match is None:
-        raise Trouble(
-            f"{text!r} is no duration", "give a number of at least 0 with ms, s, m or h, such as 5s", code=USAGE
-        )
-    seconds = float(match[1]) * UNITS[match[2]]
+    seconds = seconds_of(text)
     if virtual and not seconds:
         raise Trouble("on virtual time there is nobody to end it", "leave out --virtual or --duration 0", code=USAGE)
     return seconds

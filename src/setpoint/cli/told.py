@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from setpoint.cli.trouble import FAILED
+
 if TYPE_CHECKING:
     from setpoint.cli.check import Fault
     from setpoint.configfile import Problem
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from setpoint.data.result import Result, StepError
     from setpoint.data.stream import Mark, StreamReport
 
+WAITS: Final = 3
+"""The exit code for a record that waits for an event."""
 NAMED: Final = 5
 """So many dead letters are named on the terminal where there is no file of them."""
 
@@ -116,6 +120,26 @@ def reasons(error: StepError | None, said: str = "failed") -> Iterator[tuple[str
         yield from reasons(error.earlier, "after")
 
 
+def say_result(result: Result, *, as_json: bool) -> int:
+    """Says what came of one record; the exit code that says the same."""
+    from setpoint.cli.output import clean, print_json
+
+    code = WAITS if result.waits else 0 if result.success else FAILED
+    if as_json:
+        print_json(result_in_json(result))
+        return code
+    way = (*result.path, *([] if result.path[-1:] == (result.final_state,) else [result.final_state]))
+    print(clean(" → ".join(way)))
+    for handled in result.handled:
+        print(f"handled: {clean(handled)}")
+    for said, error in reasons(result.error):
+        print(f"{said}: {clean(error)}")
+    for wait in result.waits:
+        print(f"{clean(wait)}: setpoint runs send {clean(result.run)} {clean((*wait.events, 'EVENT')[0])}")
+    print_json(plain(result.data))
+    return code
+
+
 def result_in_json(result: Result) -> dict[str, Any]:
     return {
         "final_state": result.final_state,
@@ -126,6 +150,8 @@ def result_in_json(result: Result) -> dict[str, Any]:
         "handled": [_error_in_json(error) for error in result.handled],
         "parts": [result_in_json(part) for part in result.parts],
         "seconds": result.duration,
+        "waits": [{"state": one.state, "events": list(one.events), "until": one.until} for one in result.waits],
+        "run": result.run,
     }
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int | None], object]
 """Is told how many records are done, and of how many where that is known."""
 Stop = Callable[[], bool]
+InLoop = Callable[[Coroutine[Any, Any, Any]], Any]
 PROGRESS_EVERY: Final = 0.1
 LOT: Final = 100
 _TURN: Final = 64
@@ -69,11 +70,13 @@ def run_batch(
     on_progress: Progress | None = None,
     stop: Stop | None = None,
     into: Batch | None = None,
+    in_loop: InLoop | None = None,
 ) -> Batch:
     """Carry the records; the results. With `processes` it works in so many, else in this one.
 
     Raises what the iterable raises, `NotShippable` where a plan cannot go to other processes, `RuntimeError` for a plan with async
-    functions inside a running event loop (there: `await arun_batch`). Ctrl-C gives what is done.
+    functions inside a running event loop (there: `await arun_batch`). Ctrl-C gives what is done. `in_loop` runs a coroutine to its end, for
+    whoever has a loop for that.
     """
     batch = Batch() if into is None else into
     meter = _Meter(on_progress, _length(records))
@@ -82,7 +85,7 @@ def run_batch(
             work = arun_batch(
                 plan, records, ordered=ordered, concurrency=concurrency, on_progress=on_progress, stop=stop, into=batch
             )
-            return _in_loop(work)
+            return (in_loop or _in_loop)(work)
         with transaction(plan) as carried:
             if processes:
                 _in_processes(carried, records, batch, meter, processes=processes, ordered=ordered, stop=stop)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from setpoint.data import definition as d
 from setpoint.data.faults import arc_name
+from setpoint.data.functions.registry import HOLDERS
 from setpoint.machine import Arc, Guard, Machine, MachineError, State, expression
 from setpoint.machine import check as check_model
 from setpoint.machine.check import SEVERITIES, Severity
@@ -85,7 +86,7 @@ def _parts(reference: Any, place: d.Place) -> Iterator[tuple[d.FunctionRef, d.Pl
     at = getattr(reference, "place", d.NOWHERE)
     place = at if at.line else place
     yield reference, place
-    if isinstance(reference, d.Named) and reference.name in ("all", "any", "not", "chain"):
+    if isinstance(reference, d.Named) and reference.name in HOLDERS:
         of = reference.params.get("of", ())
         for part in of if isinstance(of, list | tuple) else [of]:
             yield from _parts(part, place)

@@ -24,7 +24,8 @@ class Context(msgspec.Struct):
     """What a function that has a second parameter is given: one object for a record's whole way, brought up to date before each call.
 
     `resources` are those of the present state and arc, by role. `variables` is a mapping that all functions of the run share. `arc` is
-    empty in a state's own functions; `attempt` counts from 1; `run` names the run.
+    empty in a state's own functions; `attempt` counts from 1; `error` is the last error of the record that an arc caught, or would catch
+    now; `run` names the run.
     """
 
     run: str = ""
@@ -32,6 +33,7 @@ class Context(msgspec.Struct):
     state: str = ""
     arc: str = ""
     attempt: int = 1
+    error: StepError | None = None
     resources: Mapping[str, Any] = {}
     variables: dict[str, Any] = {}
 
@@ -147,7 +149,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 Listener = Callable[[Event], object]
-"""Is told what happens, at once and in order. It must be quick: the record waits for it."""
+"""Is told what happens, at once and in order; of all, or of the kinds in its attribute `kinds`. It must be quick: the record waits."""
 
 
 def nobody(event: Event) -> None:

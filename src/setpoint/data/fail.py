@@ -97,7 +97,7 @@ def astray(walk: Walk, site: Site, error: StepError) -> Steps:
     ways = (*row.on_timeout, *row.on_error) if isinstance(error.exception, TimedOut) else row.on_error
     if overdue or (token.arc >= 0 and any(way.number == token.arc for way in (*row.on_error, *row.on_timeout))):
         ways = ()  # the way out failed itself
-    site.record = record
+    site.record, walk.context.error = record, error
     try:
         way = yield from choice.first_open(walk, site, ways, record)
     except Exception as fault:
@@ -105,7 +105,7 @@ def astray(walk: Walk, site: Site, error: StepError) -> Steps:
         walk.tell(Kind.ERROR, row.network, row.name, record=record, arc=error.arc, error=error, token=token)
     if way is None:
         return (yield from _uncaught(walk, site, error, record, overdue=overdue))
-    handled = (*token.handled, error)
+    handled = (*token.handled, msgspec.structs.replace(error, earlier=None))  # which came before, the order says
     return Token(
         record,
         row.network,
@@ -138,7 +138,7 @@ def _uncaught(walk: Walk, site: Site, error: StepError, record: Any, *, overdue:
         )
     if row.failed >= 0 and row.failed != row.number and not overdue:
         caught = networks.entering(walk, site, row.failed, record)
-        return msgspec.structs.replace(caught, handled=(*token.handled, error))
+        return msgspec.structs.replace(caught, handled=(*token.handled, msgspec.structs.replace(error, earlier=None)))
     if token.frames and not overdue:
         return (yield from child(walk, site, error))
     return _ended(walk, token, error, record=record, path=(*site.path, FAILED), state=FAILED)
@@ -162,7 +162,7 @@ def child(walk: Walk, site: Site, error: StepError) -> Steps:
         handled[-1] if handled else None,
         error.exception,
         frame.attempt,
-        error,
+        msgspec.structs.replace(error, earlier=None),
     )
     delay = pause_after(up.way.retry, error.exception, frame.attempt, chance=walk.plan.rng.random)
     if delay is None or up.way.push is None:

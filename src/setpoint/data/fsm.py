@@ -29,14 +29,18 @@ from setpoint.data.plan import Plan
 from setpoint.data.result import Result
 from setpoint.data.runs import RunError, Runs
 from setpoint.data.runs.carrying import MachineRuns
+from setpoint.data.runs.runs import named
 from setpoint.machine import Machine
 
 if TYPE_CHECKING:
     from setpoint.data.batch import Batch
+    from setpoint.data.change import Difference
     from setpoint.data.debug import Debugger, Trace
     from setpoint.data.events import Kinds
     from setpoint.data.functions import Functions
     from setpoint.data.profile import Profile
+    from setpoint.data.runs import Migration
+    from setpoint.data.runs.many import StreamRun
     from setpoint.data.stream.report import StreamReport
 
 T = TypeVar("T")
@@ -109,6 +113,10 @@ class SimpleFSM:
             self._runs = MachineRuns(self.plan, self._kept, load=self._read, in_loop=self._in_loop)
         return self._runs
 
+    def keeps(self, run: str) -> bool:
+        """Whether a run of that name is kept."""
+        return self._kept is not None and self._kept.store.get(run) is not None
+
     def _read(self, text: str) -> Definition:
         return _loaded(text, self._given, trust=self._trust)
 
@@ -138,44 +146,125 @@ class SimpleFSM:
 
     def process_batch(
         self, records: Iterable[Any], *, ordered: bool = True, max_workers: int = 100, processes: int = 0,
-        on_progress: Callable[[int, int | None], object] | None = None,
+        on_progress: Callable[[int, int | None], object] | None = None, run: str = "",
     ) -> Batch:  # fmt: skip
         """Carry many records; their results, in their order unless told otherwise.
 
         `max_workers` records of a machine with async functions are on their way at once; `processes` carries those of any other in so
-        many processes. `on_progress` is told how many are done, of how many.
+        many processes. `on_progress` is told how many are done, of how many. With ``runs=`` it is a run that is kept: a batch of that name
+        that was interrupted goes on behind the last thousand records that were done. Ctrl-C gives what is done.
         """
-        from setpoint.data.batch import arun_batch, run_batch
+        from setpoint.data.batch import run_batch
+        from setpoint.data.runs import batches
 
-        if self.plan.is_async and not processes:
-            work = arun_batch(self.plan, records, ordered=ordered, concurrency=max_workers, on_progress=on_progress)
-            return self._in_loop(work)
-        return run_batch(
-            self.plan, records, ordered=ordered, concurrency=max_workers, processes=processes, on_progress=on_progress
-        )
+        share: dict[str, Any] = {"concurrency": max_workers, "processes": processes, "in_loop": self._in_loop}
+        if self._kept is None:
+            return run_batch(self.plan, records, ordered=ordered, on_progress=on_progress, **share)
+        kept = self._many().batch(run)
+        return batches.carry(kept, records, lambda lot: run_batch(self.plan, lot, **share), on_progress)
 
     async def aprocess_batch(
         self, records: Iterable[Any] | AsyncIterable[Any], *, ordered: bool = True, max_workers: int = 100,
-        on_progress: Callable[[int, int | None], object] | None = None,
+        on_progress: Callable[[int, int | None], object] | None = None, run: str = "",
     ) -> Batch:  # fmt: skip
-        """Carry many records; their results, in their order unless told otherwise."""
+        """As `process_batch`; a cancellation is raised as by any coroutine."""
         from setpoint.data.batch import arun_batch
+        from setpoint.data.runs import batches
 
-        return await arun_batch(self.plan, records, ordered=ordered, concurrency=max_workers, on_progress=on_progress)
+        if self._kept is None:
+            return await arun_batch(
+                self.plan, records, ordered=ordered, concurrency=max_workers, on_progress=on_progress
+            )
+        kept = self._many().batch(run)
+        return await batches.acarry(
+            kept, records, lambda lot: arun_batch(self.plan, lot, concurrency=max_workers), on_progress
+        )
 
-    def process_stream(self, source: Any, sink: Any = None, **options: Any) -> StreamReport:
-        """Carry the records of a source into a sink: paths, URLs, iterables, lists, functions; `options` as in `stream.run_stream`."""
-        from setpoint.data.stream import arun_stream, run_stream
+    def process_stream(self, source: Any, sink: Any = None, *, run: str = "", **options: Any) -> StreamReport:
+        """Carry the records of a source into a sink: paths, URLs, iterables, lists, functions; `options` as in `stream.run_stream`.
 
-        if self.plan.is_async:
-            return self._in_loop(arun_stream(self.plan, source, sink, **options))
-        return run_stream(self.plan, source, sink, **options)
+        With ``runs=`` it is a run that is kept, and with ``resume=True`` goes on under its name also where the sink remembers nothing.
+        """
+        from setpoint.data.stream import run_stream
 
-    async def aprocess_stream(self, source: Any, sink: Any = None, **options: Any) -> StreamReport:
-        """Carry the records of a source into a sink."""
+        options = {"in_loop": self._in_loop, "live": lambda: self.plan, **options}
+        if self._kept is None:
+            return run_stream(self.plan, source, sink, **options)
+        with self._stream(source, sink, run, options) as (kept, ends):
+            report = run_stream(self.plan, *ends, **options)
+            kept.end(report)
+        return report
+
+    async def aprocess_stream(self, source: Any, sink: Any = None, *, run: str = "", **options: Any) -> StreamReport:
+        """As `process_stream`."""
         from setpoint.data.stream import arun_stream
 
-        return await arun_stream(self.plan, source, sink, **options)
+        options = {"live": lambda: self.plan, **options}
+        if self._kept is None:
+            return await arun_stream(self.plan, source, sink, **options)
+        with self._stream(source, sink, run, options) as (kept, ends):
+            report = await arun_stream(self.plan, *ends, **options)
+            kept.end(report)
+        return report
+
+    @contextmanager
+    def _stream(
+        self, source: Any, sink: Any, run: str, options: dict[str, Any]
+    ) -> Iterator[tuple[StreamRun, tuple[Any, Any]]]:
+        """The run that keeps a stream, and the stream's ends; `options` then has it told of each commit."""
+        from setpoint.data.stream.run import opened
+
+        ends = opened(source, sink)
+        about = {"input": named(source), "output": named(sink)}
+        kept = self._many().stream(run, about, each=not ends[1].keeps_mark)
+        tell = options.get("on_commit")
+        if options.get("resume"):
+            options.setdefault("start", kept.mark)
+
+        def commit(mark: Any) -> Any:
+            kept.keep(mark)
+            return tell(mark) if tell is not None else None
+
+        options["on_commit"] = commit
+        with kept:
+            yield kept, ends
+
+    def swap(
+        self, config: Definition | Mapping[str, Any] | str | Path, *, migration: Migration | None = None
+    ) -> list[Difference]:
+        """From now on carry records through another version of the machine; what is different in it.
+
+        Runs in flight finish with the version they began with; a stream takes the new one with its next chunk. With a `migration` (old
+        state to new state; those of the same name need no entry) all runs that wait or were interrupted move to it, or nothing is changed.
+        Raises `ConfigError`, `PlanError` and `ValueError` for a machine with faults, and `NotMigrated`.
+        """
+        from setpoint.data.change import differences
+        from setpoint.data.check import check
+
+        definition = config if isinstance(config, Definition) else _loaded(config, self._given, trust=self._trust)
+        errors = [str(finding) for finding in check(definition) if finding.severity == "error"]
+        if errors:
+            raise ValueError(f"machine {definition.name!r} is not taken: {'; '.join(errors)}")
+        if definition.name != self.definition.name:
+            raise ValueError(f"{definition.name!r} is another machine, not another version of {self.definition.name!r}")
+        found, before = differences(self.definition, definition), (self.plan, self._runs)
+        self.plan = self.plan.remade(definition)
+        try:
+            self._check_waits()
+            if migration is not None:
+                self.runs.move(migration)
+        except BaseException:
+            self.plan, self._runs = before
+            raise
+        return found
+
+    def _many(self) -> MachineRuns:
+        """The runs, for many records at once. Raises `RunError` for a machine whose records may wait, each for itself."""
+        if any(row.later for row in self.plan.rows):
+            raise RunError(
+                f"records of {self.definition.name!r} may wait, so each is a run of its own: carry them by process(record, run=NAME)"
+            )
+        return self.runs
 
     @overload
     def on(
@@ -216,7 +305,9 @@ class SimpleFSM:
         self.on(kinds, call, state=state, arc=arc, network=network)
         return call
 
-    def debug(self, record: Any, initial_state: str = "", timeout: float | None = None, *, history: int = 1000) -> Debugger:
+    def debug(
+        self, record: Any, initial_state: str = "", timeout: float | None = None, *, history: int = 1000
+    ) -> Debugger:
         """A run of the record that is moved by hand: by states and arcs, back and forth (see `data.debug`).
 
         `timeout` is in seconds of moving, `history` is how many moments are kept. Raises `KeyError` for an unknown state, `TypeError` for

@@ -22,7 +22,7 @@ from types import CoroutineType
 from typing import Any, Final
 
 from setpoint.data import fast
-from setpoint.data.context import Checkpoint, Context, Event, Listener, Progress, Resources, Sent, Token, nobody
+from setpoint.data.context import Checkpoint, Context, Event, Kind, Listener, Progress, Resources, Sent, Token, nobody
 from setpoint.data.definition import Code, Definition, Function, FunctionRef, Named, Resolve, Role, Unresolved
 from setpoint.data.drive import adriven, driven, in_step
 from setpoint.data.errors import NotAwaited, PlanError
@@ -89,6 +89,8 @@ class Plan:
             raise PlanError(self.definition.name, [Fault(text, self.definition.place)])
         outside = (named and resources is not None and resources.is_async) or is_async(self.checkpoint)
         self.is_async = outside or any(row.awaits for row in self.rows)
+        # a listener with `kinds` hears only of those
+        self.heard = None if self.events is None else frozenset(getattr(self.events, "kinds", Kind))
         self.supply = resources.awaiting() if resources is not None and self.is_async else resources
         self._stretch = fast.layout(self, self._start)
 

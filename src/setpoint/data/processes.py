@@ -27,7 +27,7 @@ import msgspec
 from setpoint.data.result import FAILED, Result, StepError
 
 if TYPE_CHECKING:
-    from setpoint.data.context import Event, Token
+    from setpoint.data.context import Event
     from setpoint.data.plan import Plan
 
 AHEAD: Final = 3
@@ -172,19 +172,17 @@ def _install(plan: bytes, heard: bool) -> None:
 
 def _note(event: Event) -> None:
     """Keeps an event as it is sent, at once: its record goes on changing."""
-    event = msgspec.structs.replace(
-        event, error=event.error and _bare(event.error), token=event.token and _still(event.token)
-    )
+    token = event.token and msgspec.structs.replace(event.token, handled=(), failing=None)  # told before
+    event = msgspec.structs.replace(event, error=event.error and _by_itself(event.error), token=token)
     try:
         _events.append(pickle.dumps(event))
     except Exception:  # it cannot be sent: as text, then
         _events.append(pickle.dumps(msgspec.structs.replace(event, record=repr(event.record)[:200], token=None)))
 
 
-def _still(token: Token) -> Token:
-    """The token without exception objects."""
-    failing = token.failing and _bare(token.failing)
-    return msgspec.structs.replace(token, handled=tuple(map(_bare, token.handled)), failing=failing)
+def _by_itself(error: StepError) -> StepError:
+    """The error with what caused it, without exception objects and without the errors before it, which were told before it."""
+    return msgspec.structs.replace(error, exception=None, earlier=None, cause=error.cause and _by_itself(error.cause))
 
 
 def _carry(packed: list[bytes] | bytes) -> bytes:
@@ -232,18 +230,22 @@ def _home(result: Result) -> Result:
     """The result without exception objects: they need not be picklable, and their tracebacks mean nothing elsewhere."""
     if result.error is None and not result.handled and not result.parts:
         return result
+    known: dict[int, StepError] = {}
     return msgspec.structs.replace(
         result,
-        error=result.error and _bare(result.error),
-        handled=tuple(_bare(error) for error in result.handled),
+        error=result.error and _bare(result.error, known),
+        handled=tuple(_bare(error, known) for error in result.handled),
         parts=tuple(_home(part) for part in result.parts),
     )
 
 
-def _bare(error: StepError) -> StepError:
-    return msgspec.structs.replace(
-        error, exception=None, earlier=error.earlier and _bare(error.earlier), cause=error.cause and _bare(error.cause)
-    )
+def _bare(error: StepError, known: dict[int, StepError]) -> StepError:
+    """The error without exception objects; each once, since an error may be both what came earlier and the reason of a cause."""
+    if id(error) not in known:
+        known[id(error)] = msgspec.structs.replace(
+            error, exception=None, earlier=error.earlier and _bare(error.earlier, known), cause=error.cause and _bare(error.cause, known)
+        )  # fmt: skip
+    return known[id(error)]
 
 
 def _failure(record: Any, fault: Exception) -> Result:

@@ -252,6 +252,7 @@ class Walk:
         site.way, site.began = None, plan.clock() if row.timeout or plan.events else 0.0
         site.deadline = site.began + row.timeout if row.timeout else 0.0
         context.network, context.state, context.arc, context.attempt = row.network, row.name, "", site.attempt
+        context.error = site.token.handled[-1] if site.token.handled else site.token.failing
         site.record = site.entered
         if row.mode is DataMode.COPY:
             if row.works or not site.token.path:
@@ -356,7 +357,11 @@ class Walk:
         here = Token(
             None, row.network, row.name, site.path, done, arc, arc_done, token.transitions, token.frames, token.handled
         )
-        return [msgspec.structs.replace(here, record=settled(part)) for part in out]
+        apart = (
+            len(out) > 1 and row.mode is not DataMode.DIRECT
+        )  # what the parts share, none may change under the others
+        parts = (deep_copy(settled(part)) if apart else settled(part) for part in out)
+        return [msgspec.structs.replace(here, record=part) for part in parts]
 
     def cross(self, site: Site, way: Way, first: int) -> Steps:
         """Along the arc: its transforms, as often as it may be tried, then into the next state or another network."""
@@ -422,5 +427,6 @@ class Walk:
 
     def tell(self, kind: Kind, network: str, state: str, **more: Any) -> None:
         """Says what happened to whoever listens."""
-        if self.plan.events is not None:
+        heard = self.plan.heard
+        if heard is not None and kind in heard:
             self.plan.told(Event(kind, self.run, network, state, at=self.plan.clock(), **more))

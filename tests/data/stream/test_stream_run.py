@@ -266,7 +266,8 @@ def test_files_have_each_record_once_wherever_the_stream_is_killed(
     report = run_stream(made, source, open_sink(out, mode=mode), chunk_size=7, resume=True)
     opened: Callable[..., Any] = gzip.open if name.endswith("gz") else open
     assert opened(out, "rb").read() == opened(whole, "rb").read()
-    assert report.read == 60
+    before = report.resumed_from
+    assert report.read == (0 if before and before.done else 60)
     assert (out.parent / f"{name}.dead.jsonl").read_bytes() == (whole.parent / f"{name}.dead.jsonl").read_bytes()
     assert not (out.parent / f"{name}.part").exists()
 
@@ -323,7 +324,7 @@ def test_appending_goes_on_in_the_source_where_it_ended(tmp_path: Path) -> None:
     write_lines(source, numbers(8))
     report = run_stream(plan(), source, open_sink(out, mode="append"), resume=True)
     assert [record if isinstance(record, str) else record["a"] for record in read_lines(out)] == [0, 2, "theirs", 4, 6]
-    assert report.read == 8
+    assert report.read == 4
     assert report.resumed_from is not None
     assert report.resumed_from.counts.read == 4
 

@@ -153,7 +153,8 @@ def test_each_record_is_in_the_table_exactly_once(tmp_path_factory: pytest.TempP
         with contextlib.suppress(Killed):
             run_stream(plan(), source, sink, chunk_size=9, resume=True)
     report = run_stream(plan(), source, f"{url}#t", chunk_size=9, resume=True)
-    assert report.read == 90
+    before = report.resumed_from
+    assert report.read == (0 if before and before.done else 90)
     assert rows(folder / "out.db", "select a from t order by rowid") == [(n,) for n in range(0, 90, 2)]
 
 
@@ -165,7 +166,8 @@ def test_resuming_a_finished_load_takes_what_has_come_since(shop: tuple[Path, st
     into = open_sink(shop[1], table="done", mode="upsert")
     report = run_stream(made, f"{shop[1]}#orders", into, resume=True)
     assert report.resumed_from is not None
-    assert report.read == report.resumed_from.counts.read + 1
+    assert report.resumed_from.done
+    assert report.read == 1
     assert rows(shop[0], "select count(*) from done") == [(101 - 14,)]
     assert run_stream(made, f"{shop[1]}#orders", open_sink(shop[1], table="done", mode="upsert")).read == 101
 

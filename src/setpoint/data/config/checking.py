@@ -77,7 +77,9 @@ def _refused(definition: d.Definition) -> Iterator[Problem]:
     """What a plan refuses. What only the program has, or what only a trusted file may run, is left out."""
     from setpoint.data.errors import PlanError
     from setpoint.data.functions import Functions
+    from setpoint.data.functions.registry import HOLDERS
     from setpoint.data.plan import Plan
+    from setpoint.data.resources import Manager
 
     known = Functions()
 
@@ -88,12 +90,12 @@ def _refused(definition: d.Definition) -> Iterator[Problem]:
         foreign |= isinstance(reference, d.Named) and ":" in reference.name
         if foreign or (isinstance(reference, d.Code) and reference.language == "python"):
             return lambda record: record
-        if isinstance(reference, d.Named) and reference.name in ("all", "any", "not", "chain"):
+        if isinstance(reference, d.Named) and reference.name in HOLDERS:
             return lambda record: record  # its parts may be the program's
         return known.resolve(reference, role)
 
     try:
-        Plan(definition, resolve=resolve)
+        Plan(definition, resolve=resolve, resources=Manager({}))
     except PlanError as error:
         for fault, place in zip(error.faults, error.places, strict=False):
             yield _problem(place, fault)

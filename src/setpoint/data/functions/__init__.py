@@ -2,7 +2,8 @@
 
 `Functions` is the registry, and `resolver` what a plan asks. The folder has one concept a file: `calling` (how a function is called),
 `library` (what is built in: `validators`, `transformers`), `schema` and `jsonschema` (what a record must look like), `compose`,
-`references` (how files name functions), and the three languages of code: `expressions`, `javascript`, `python`.
+`guards` and `concurrent` (functions around others), `references` (how files name functions), and the three languages of code:
+`expressions`, `javascript`, `python`.
 """
 
 from setpoint.data.functions.references import read_reference

@@ -41,7 +41,7 @@ def chain(parts: Sequence[Function]) -> Function:
             return Several(records)
         return records[0] if records else DROP
 
-    return _function(walk, parts)
+    return composed(walk, parts)
 
 
 def all_of(parts: Sequence[Function], role: Role, *, every: bool = False) -> Function:
@@ -59,7 +59,7 @@ def all_of(parts: Sequence[Function], role: Role, *, every: bool = False) -> Fun
                 reasons.append(_reason(answer))
         return Verdict(False, "; ".join(reasons)) if reasons else True
 
-    return _function(walk, parts)
+    return composed(walk, parts)
 
 
 def any_of(parts: Sequence[Function], role: Role) -> Function:
@@ -75,7 +75,7 @@ def any_of(parts: Sequence[Function], role: Role) -> Function:
             reasons.append(_reason(answer))
         return Verdict(False, f"none of these holds: {'; '.join(reasons)}")
 
-    return _function(walk, parts)
+    return composed(walk, parts)
 
 
 def none_of(part: Function, role: Role, name: str) -> Function:
@@ -87,7 +87,7 @@ def none_of(part: Function, role: Role, name: str) -> Function:
             return answer
         return True if is_no(answer, role) else Verdict(False, f"must not be: {name}")
 
-    return _function(walk, [part])
+    return composed(walk, [part])
 
 
 def is_no(answer: object, role: Role) -> bool:
@@ -112,8 +112,9 @@ def _reason(answer: object) -> str:
     return (answer.because if isinstance(answer, Verdict) else "") or "refused"
 
 
-def _function(walk: Callable[[Any, Any, Sequence[Part]], Walk], parts: Sequence[Function]) -> Function:
-    calls = [_with_context(part) for part in parts]
+def composed(walk: Callable[[Any, Any, Sequence[Part]], Walk], parts: Sequence[Function]) -> Function:
+    """The function whose work is that walk: async where a part is, with the context where a part asks for it."""
+    calls = [with_context(part) for part in parts]
     waits, asks = any(map(is_async, parts)), any(map(takes_context, parts))
     if waits:
 
@@ -131,7 +132,8 @@ def _function(walk: Callable[[Any, Any, Sequence[Part]], Walk], parts: Sequence[
     return plain if asks else lambda record: _run(walk(record, None, calls))
 
 
-def _with_context(part: Function) -> Part:
+def with_context(part: Function) -> Part:
+    """The function, to be called with the record and the context whether it asks for that or not."""
     return part if takes_context(part) else lambda record, context: part(record)
 
 

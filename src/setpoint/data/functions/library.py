@@ -69,6 +69,8 @@ TRANSFORMERS: Final[Mapping[str, BuiltIn]] = {
     "enrich": _change(transformers.enrich, whole=True),
     "FieldFilter": _change(transformers.filter_fields),
     "filter_fields": _change(transformers.filter_fields),
+    "PatternExtractor": _change(transformers.extract),
+    "extract": _change(transformers.extract),
     "ValueReplacer": _change(transformers.replace_values),
     "replace_values": _change(transformers.replace_values, whole=True),
     "ArrayFlattener": _change(transformers.flatten),

@@ -3,21 +3,23 @@
 A registry belongs to the machine that it is given to; nothing here is global. `Functions.resolve` turns a reference of a definition into
 what is called with the record, once, when the machine is loaded; so everything that is wrong with a reference is found then.
 
-A name means, in this order: a registered function, a composition (``all``, ``any``, ``not``, ``chain``), a function built in
-(`setpoint.data.functions.library`), or ``module:function`` of a package that the caller allows.
+A name means, in this order: a registered function, a composition (``all``, ``any``, ``not``, ``chain``), a wrapper of other functions
+(`guards`, `concurrent`), a function built in (`library`), or ``module:function`` of a package that the caller allows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
-from typing import Final, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from setpoint.data.definition import Code, Function, FunctionRef, Named, Resolve, Role, Unresolved
 from setpoint.data.functions import compose
-from setpoint.data.functions.calling import callable_of, check_callable
+from setpoint.data.functions.calling import callable_of, check_callable, check_params
+from setpoint.data.functions.concurrent import CONCURRENT
 from setpoint.data.functions.expressions import by_expression, refusal
 from setpoint.data.functions.fields import shown
+from setpoint.data.functions.guards import GUARDS
 from setpoint.data.functions.javascript import MEMORY, TIMEOUT, by_javascript
 from setpoint.data.functions.library import BUILT_IN, built_in, unknown
 from setpoint.data.functions.python import by_python
@@ -34,6 +36,9 @@ _LONG_NAMES: Final = {
     "transformers.chain": ("chain", "transformers"),
 }
 """Other names of compositions, with the param under which they have their parts."""
+_WRAPPERS: Final[Mapping[str, Callable[..., Function]]] = {**GUARDS, **CONCURRENT}
+HOLDERS: Final = frozenset((*COMPOSITIONS, *_WRAPPERS))
+"""Functions that have others as their params, under ``of``."""
 
 
 class Functions:
@@ -58,6 +63,7 @@ class Functions:
         self.trust = trust
         self._script_timeout = script_timeout
         self._script_memory = script_memory
+        self._wrapped: dict[int, tuple[Named, Role, Function]] = {}
         for name, function in (functions or {}).items():
             self._add(function, name, frozenset(Role))
 
@@ -79,8 +85,12 @@ class Functions:
     def trusted(self) -> Functions:
         """The same functions, for a file that is trusted."""
         made = copy(self)
-        made.trust = True
+        made.trust, made._wrapped = True, {}
         return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what was made of it: another process makes its own."""
+        return {**self.__dict__, "_wrapped": {}}
 
     def __iter__(self) -> Iterator[str]:
         """The names registered."""
@@ -88,7 +98,7 @@ class Functions:
 
     def __contains__(self, name: object) -> bool:
         """Whether the name stands for a function; ``module:function`` is not looked up."""
-        return name in self._named or name in BUILT_IN or name in COMPOSITIONS or name in _LONG_NAMES
+        return any(name in known for known in (self._named, BUILT_IN, COMPOSITIONS, _LONG_NAMES, _WRAPPERS))
 
     def resolve(self, ref: FunctionRef, role: Role, /) -> Function:
         """What is called for a reference in this role. Raises `Unresolved` that says what is wrong and what to do."""
@@ -123,12 +133,36 @@ class Functions:
             return callable_of(given, role=role, name=name, params=ref.params)
         if name in COMPOSITIONS or name in _LONG_NAMES:
             return self._composed(ref, role)
+        if name in _WRAPPERS:
+            return self._wrapper(ref, role)
         if name in BUILT_IN:
             return built_in(name, role, ref.params)
         if is_import(name):
             given = imported(name, self.modules, trust=self.trust)
             return callable_of(given, role=role, name=name, params=ref.params)
-        raise unknown(name, self._named)
+        raise unknown(name, {**self._named, **_WRAPPERS})
+
+    def _wrapper(self, ref: Named, role: Role) -> Function:
+        """A function around another one. Whoever names the same entry of a file gets the same one, with what it has counted."""
+        if (made := self._wrapped.get(id(ref))) is not None and made[1] is role:
+            return made[2]
+        if ref.name in CONCURRENT and role is not Role.TRANSFORM:
+            raise Unresolved(f"{ref.name} changes records, so it cannot be a {role}")
+        if "clock" in ref.params:
+            raise Unresolved(f"{ref.name} has no param 'clock'")
+        make, of = _WRAPPERS[ref.name], ref.params.get("of")
+        params = {"label": of if isinstance(of, str) else ref.name, **ref.params}
+        check_params(make, ref.name, params)
+        if ref.name == "together":
+            params["of"] = [self._part(one, ref, role) for one in _parts(of, ref.name)]
+        else:
+            params["of"] = self._part(of, ref, role)
+        try:
+            function = make(**params)
+        except (ValueError, TypeError) as error:
+            raise Unresolved(f"{ref.name}: {error}") from error
+        self._wrapped[id(ref)] = (ref, role, function)  # the reference too, so that its id stays its own
+        return function
 
     def _composed(self, ref: Named, role: Role) -> Function:
         kind, key = _LONG_NAMES.get(ref.name, (ref.name, "of"))

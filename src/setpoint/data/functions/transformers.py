@@ -9,6 +9,7 @@ for a record that it cannot work on: `TypeError` for one without fields, `ValueE
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -123,6 +124,38 @@ def filter_fields(include: Sequence[str] | None = None, exclude: Sequence[str] |
         return made
 
     return all_but
+
+
+def extract(field: str, pattern: str, types: Mapping[str, Any] | None = None, keep: bool = False) -> Transformer:
+    """Makes fields of the named groups of a regular expression that describes a whole text, the field `field`.
+
+    A group that took no part gives none. `types` converts some of them, as `convert_types` does but strictly. The text itself goes unless
+    `keep`. Raises `ValueError` for a text that is not so.
+    """
+    [name] = names(field)
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"the pattern {shown(pattern)} cannot be read: {error}") from None
+    if not compiled.groupindex:
+        raise ValueError(f"the pattern has no named group, (?P<name>…): {shown(pattern)}")
+    if strange := [one for one in types or {} if one not in compiled.groupindex]:
+        raise ValueError(f"the pattern has no group {', '.join(strange)}; it has {', '.join(compiled.groupindex)}")
+    get, convert = getter(name), convert_types(types or {}, strict=True)
+
+    def transform(record: Any) -> dict[str, Any]:
+        made = fields_of(record)
+        text = get(made)
+        found = compiled.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            what = "is missing" if text is MISSING else f"{shown(text)} is not as the pattern says"
+            raise ValueError(f"{name}: {what}")
+        if not keep:
+            without(made, name)
+        made.update(convert({group: value for group, value in found.groupdict().items() if value is not None}))
+        return made
+
+    return transform
 
 
 def replace_values(

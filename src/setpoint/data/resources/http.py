@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -92,7 +93,8 @@ class _Service:
                 if answer is None:
                     raise fault
                 return answer
-            yield Pause(max(pause, min(_retry_after(answer), self.retry.max_delay if self.retry else 0.0)))
+            asked = 0.0 if answer is None else retry_after(answer) or 0.0
+            yield Pause(max(pause, min(asked, self.retry.max_delay if self.retry else 0.0)))
             attempt += 1
 
     def _attempt(self, send: Callable[[], Any], *, awaited: bool) -> Generator[Any, Any, Any]:
@@ -265,7 +267,12 @@ def _checked(answer: httpx.Response, check: bool) -> httpx.Response:
     return answer.raise_for_status() if check else answer
 
 
-def _retry_after(answer: httpx.Response | None) -> float:
-    """Seconds that the service asks for; 0 where it does not, or names a date."""
-    text = answer.headers.get("retry-after", "") if answer is not None else ""
-    return float(text) if text.isdigit() else 0.0
+def retry_after(answer: httpx.Response, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds after which the service says to ask again, as a number or as a date (RFC 9110, 10.2.3); None where it says neither."""
+    text = answer.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now())
+    except (ValueError, OverflowError):
+        return None

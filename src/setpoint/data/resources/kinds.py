@@ -138,10 +138,11 @@ def _entry(resource: ResourceDef, providers: Mapping[str, Any], transactions: Tr
 
 
 class _Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """What the `config` of any resource may say of its pool besides what `ResourceDef` has (seconds)."""
+    """What the `config` of any resource may say of its pool besides what `ResourceDef` has (seconds; runs that may wait)."""
 
     idle_timeout: float | None = 300.0
     max_lifetime: float | None = 3600.0
+    max_waiting: int | None = None
 
 
 _POOL: Final = _Pool.__struct_fields__
@@ -154,6 +155,7 @@ def _settings(resource: ResourceDef, limits: _Pool) -> PoolSettings:
         timeout=resource.timeout,
         idle=limits.idle_timeout,
         lifetime=limits.max_lifetime,
+        waiting=limits.max_waiting,
         check_after=30.0 if check_after is None else check_after,
         retry=resource.retry,
     )

@@ -32,6 +32,7 @@ from setpoint.data.resources.provider import (
     Leak,
     Owner,
     Provider,
+    ResourceBusy,
     ResourceClosed,
     ResourceDeadlock,
     ResourceTimeout,
@@ -136,6 +137,9 @@ class Pool:
                 raise ResourceClosed(self.name)
             heapq.heappush(self._queue, (-priority, next(self._numbers), ticket))
             self._pump()
+            if not ticket.granted and self._open and self.settings.overflows(len(self._queue)):
+                self._forget(ticket)
+                raise ResourceBusy(self.name, self.settings.size, self.settings.waiting)
             if not ticket.granted and (blocked := self._circles.around(owner.run)):
                 self._forget(ticket)
                 raise ResourceDeadlock(self.name, owner, blocked)
@@ -147,8 +151,7 @@ class Pool:
             raise
         with self._lock:
             self._longest = max(self._longest, self._clock() - began)
-            in_time = ticket.granted
-            if not in_time:
+            if not (in_time := ticket.granted):
                 self._forget(ticket)
                 self._timeouts += 1
         if ticket.refusal is not None:

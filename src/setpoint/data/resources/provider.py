@@ -50,6 +50,13 @@ class ResourceTimeout(ResourceError, TimeoutError):
         )
 
 
+class ResourceBusy(ResourceError):
+    """All handles are taken, and as many as may wait for one are waiting; asking again later may help."""
+
+    def __init__(self, name: str, size: int | None, waiting: int | None) -> None:
+        super().__init__(f"{name} is busy: {size} at once, and {waiting} that wait, are all that it takes")
+
+
 class ResourceDeadlock(ResourceError):
     """Runs would wait for each other for ever; this one was refused. It can be tried again."""
 

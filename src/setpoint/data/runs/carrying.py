@@ -23,9 +23,10 @@ from setpoint.data.result import WAITING, Result
 from setpoint.data.runs import codec
 from setpoint.data.runs.errors import NotMigrated, RunError
 from setpoint.data.runs.keeper import standing
+from setpoint.data.runs.many import BatchRun, StreamRun
 from setpoint.data.runs.runs import Runs, plain_about
 from setpoint.data.runs.versions import Migration, fingerprint, migrated
-from setpoint.store.run_rows import RunRow, Statement, changed, created, defined, ended
+from setpoint.store.run_rows import Query, RunRow, Statement, changed, created, defined, ended, kept
 from setpoint.store.runs import me
 
 log = logging.getLogger("setpoint.data")
@@ -133,6 +134,44 @@ class MachineRuns:
         if row.status in ("done", "failed", "stopped"):
             raise NotTaken(f"run {row.id} does not wait for {event!r}: it is {row.status}")
 
+    def move(self, migration: Migration) -> list[str]:
+        """Move all runs that wait or were interrupted to this version of the machine, or none; which. Raises `NotMigrated`.
+
+        A run that is being carried meanwhile finishes with the version it has.
+        """
+        claimed: list[RunRow] = []
+        moves: list[Statement] = []
+        try:
+            for row in self._idle():
+                if self.runs.store.claim(row.id, self._me):
+                    claimed.append(row)
+                    progress = migrated(self._progress(row), self.plan, migration, old=self._version(row))
+                    moves += self._moved(progress)
+                    if progress.waiting and not progress.tokens:
+                        moves.append(standing(self.plan, progress, at=self.runs.wall()))
+        except BaseException:
+            moves = []
+            raise
+        finally:
+            back = [
+                changed(row.id, owner="", status="waiting" if row.status == "waiting" else "running") for row in claimed
+            ]
+            self.runs.store.write([*self.definition(), *back, *moves])
+        return [row.id for row in claimed]
+
+    def _idle(self) -> list[RunRow]:
+        """The runs of other versions that nobody carries."""
+        all_of_it = Query(machine=self.plan.definition.name, kind="record", status="unfinished", limit=1_000_000)
+        return [row for row in self.runs.find(all_of_it) if row.hash != self.hash and row.status != "running"]
+
+    def batch(self, run: str) -> BatchRun:
+        """A batch of that name, begun or gone on with. Raises `RunError`."""
+        return BatchRun(self.runs, self.row(run or run_name(), "batch", {}), self.definition())
+
+    def stream(self, run: str, about: Mapping[str, Any], *, each: bool) -> StreamRun:
+        """A stream of that name, begun or gone on with. Raises `RunError`."""
+        return StreamRun(self.runs, self.row(run or run_name(), "stream", about), self.definition(), each=each)
+
     # a run begins
 
     def row(self, run: str, kind: str, about: Mapping[str, Any]) -> RunRow:
@@ -141,7 +180,7 @@ class MachineRuns:
         return RunRow(
             id=run, kind=kind, machine=definition.name, version=definition.version, hash=self.hash, owner=self._me, started=now,
             updated=now,
-            about=plain_about(about),
+            about=plain_about({**about, **self.runs.about}),
         )  # fmt: skip
 
     def definition(self) -> list[Statement]:
@@ -182,31 +221,46 @@ class MachineRuns:
             raise RunError(f"run {row.id} is being carried by another process, or by another task of this one")
         waited = row.status == "waiting"
         try:
-            data = self.runs.store.progress(row.id)
-            if data is None:
-                raise RunError(f"nothing is kept of where run {row.id} stood")
-            progress, plan = self._standing(row, codec.decoded_progress(data), migration)
+            progress, plan = self._standing(row, self._progress(row), migration)
         except BaseException:
-            self.runs.store.write([changed(row.id, owner="", status=row.status)])
+            self.runs.store.write(
+                [changed(row.id, owner="", status="running" if row.status == "interrupted" else row.status)]
+            )
             raise
         last = self.runs.store.last_step(row.id)
         self.runs.keeper.opened(row.id, plan.definition.main_network, last_step=last)
-        news = [changed(row.id, hash=self.hash, version=plan.definition.version)] if plan is self.plan else []
+        news = self._moved(progress) if plan is self.plan and row.hash != self.hash else []
         return Begun(progress, plan, [*self.definition(), *news], waited)
+
+    def _progress(self, row: RunRow) -> Progress:
+        data = self.runs.store.progress(row.id)
+        if data is None:
+            raise RunError(f"nothing is kept of where run {row.id} stood")
+        return codec.decoded_progress(data)
+
+    def _moved(self, progress: Progress) -> list[Statement]:
+        """A run is one of this version now."""
+        run, version = progress.run, self.plan.definition.version
+        return [changed(run, hash=self.hash, version=version), kept(run, codec.encoded(progress))]
+
+    def _version(self, row: RunRow) -> Definition | None:
+        """The definition that a run began with, where a file could hold it."""
+        text = self.runs.store.definition(row.hash)
+        return self._load(text) if text else None
 
     def _standing(self, row: RunRow, progress: Progress, migration: Migration | None) -> tuple[Progress, Plan]:
         if row.hash == self.hash:
             return progress, self.plan
-        text = self.runs.store.definition(row.hash)
+        version = self._version(row)
         if migration is not None:
-            return migrated(progress, self.plan, migration, old=self._load(text) if text else None), self.plan
-        if not text:
+            return migrated(progress, self.plan, migration, old=version), self.plan
+        if version is None:
             raise RunError(
                 f"run {row.id} stands in another version of machine {row.machine!r} (version {row.version}), which holds Python objects "
                 "and could not be kept: resume it with the program that began it, or declare a migration"
             )
         if row.hash not in self._plans:
-            self._plans[row.hash] = self.plan.remade(self._load(text))
+            self._plans[row.hash] = self.plan.remade(version)
         return progress, self._plans[row.hash]
 
     # a run goes on
@@ -236,7 +290,7 @@ class MachineRuns:
         key = (id(plan), waits)
         if key not in self._kept:
             keeper = self.runs.keeper
-            listener = keeper.heard if plan.events is None else _both(plan.events, keeper.heard)
+            listener = keeper if plan.events is None else _both(plan.events, keeper)
             checkpoint = keeper.acheckpoint(plan) if waits else keeper.checkpoint(plan)
             self._kept[key] = plan.using(events=listener, checkpoint=checkpoint)
         return self._kept[key]

@@ -28,7 +28,9 @@ Write = Callable[[Sequence[Statement]], None]
 
 
 class Keeper:
-    """Writes what happens to the runs that were announced to it with `opened`."""
+    """Writes what happens to the runs that were announced to it with `opened`. It is a listener for `kinds` of events."""
+
+    kinds = KEPT_KINDS
 
     def __init__(self, write: Write, *, wall: Callable[[], float], records: bool) -> None:
         self._write, self._wall, self._records = write, wall, records
@@ -52,10 +54,10 @@ class Keeper:
         self._main.pop(run, None)
         return [stepped(step) for step in self._steps.pop(run, ())]
 
-    def heard(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:
         """The listener."""
         steps = self._steps.get(event.run)
-        if steps is None or event.kind not in KEPT_KINDS:
+        if steps is None or event.kind not in self.kinds:
             return
         state = event.state if event.network == self._main[event.run] else f"{event.network}:{event.state}"
         if event.kind is Kind.ARC and steps and steps[-1].state == state and steps[-1].kind == Kind.EXIT.value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from setpoint.data.result import Result
@@ -22,8 +23,8 @@ class Runs:
     """The runs in a file, made where there is none.
 
     Runs that ended more than `days` ago are forgotten (0: never). With `records` each step keeps what the record was after it. A run is
-    safe against the death of the process, with ``sync="power"`` against that of the machine. `wall` gives seconds since the epoch. The file
-    holds the records of its runs: only its owner can read it.
+    safe against the death of the process, with ``sync="power"`` against that of the machine. `wall` gives seconds since the epoch. `about`
+    is noted with every run that begins. The file holds the records of its runs: only its owner can read it.
 
     Raises `StoreError` where the file cannot be used.
     """
@@ -36,10 +37,11 @@ class Runs:
         records: bool = True,
         sync: Sync = "process",
         read_only: bool = False,
+        about: Mapping[str, Any] = MappingProxyType({}),
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.store = RunStore(file, sync=sync, read_only=read_only)
-        self.wall = wall
+        self.wall, self.about = wall, about
         self._days = days
         self._pruned = float("-inf")
         self.keeper = Keeper(self.store.write, wall=wall, records=records)
@@ -123,3 +125,10 @@ def plain_about(about: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in about.items()
         if value is not None
     }
+
+
+def named(end: object) -> str:
+    """The source or sink of a stream for people: its path or URL without a password, else its type."""
+    from setpoint.secrets import without_secrets
+
+    return without_secrets(os.fspath(end)) if isinstance(end, str | os.PathLike) else type(end).__name__

@@ -14,7 +14,7 @@ from setpoint.data.stream.parts import (
     Sink,
     Source,
 )
-from setpoint.data.stream.report import StreamError, StreamReport
+from setpoint.data.stream.report import StreamError, StreamReport, TooManyErrors
 from setpoint.data.stream.run import AUTO, arun_stream, run_stream
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Source",
     "StreamError",
     "StreamReport",
+    "TooManyErrors",
     "arun_stream",
     "open_sink",
     "open_source",

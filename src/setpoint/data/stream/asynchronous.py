@@ -13,14 +13,17 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from setpoint.data.result import Result
 from setpoint.data.stream.carry import acarry, carry
 from setpoint.data.stream.memory import Called, Collected, Nowhere, Records
 from setpoint.data.stream.parts import AnySink, AnySource, Chunk, reads_async, writes_async
 from setpoint.data.stream.report import StreamReport
-from setpoint.data.stream.run import Work
+from setpoint.data.stream.run import Work, given
+
+if TYPE_CHECKING:
+    from setpoint.data.plan import Plan
 
 BETWEEN: Final = 2
 """Chunks that may wait between two tasks."""
@@ -28,8 +31,9 @@ PATIENCE: Final = 1.0
 """Seconds in which a source that was given up may come back; then it is left alone, since closing it under its thread would harm."""
 
 Call = Callable[..., Awaitable[Any]]
+_Carried = tuple[Chunk, Sequence[Result], "Plan"]
 _In = asyncio.Queue["Chunk | None"]
-_Out = asyncio.Queue["tuple[Chunk, Sequence[Result]] | None"]
+_Out = asyncio.Queue["_Carried | None"]
 
 
 async def pipeline(work: Work, source: AnySource, sink: AnySink) -> StreamReport:
@@ -107,14 +111,15 @@ async def _read(work: Work, source: tuple[AnySource, Call], read: _In, clock: _C
 
 async def _carry(work: Work, read: _In, carried: _Out, clock: _Clock) -> bool:
     while (chunk := await clock.waiting("plan", read.get())) is not None:
-        if work.plan.is_async:
-            results = await clock.busy("plan", acarry(work.plan, chunk.records, concurrency=work.options.concurrency))
+        plan = work.present()
+        if plan.is_async:
+            results = await clock.busy("plan", acarry(plan, chunk.records, concurrency=work.options.concurrency))
         else:
             began = time.perf_counter()
-            results = carry(work.plan, chunk.records)
+            results = carry(plan, chunk.records)
             work.report.seconds["plan"] += time.perf_counter() - began
             await asyncio.sleep(0)
-        await clock.waiting("plan", carried.put((chunk, results)))
+        await clock.waiting("plan", carried.put((chunk, results, plan)))
     await carried.put(None)
     return True
 
@@ -128,13 +133,11 @@ async def _write(
     return True
 
 
-async def _keep(
-    work: Work, source: tuple[AnySource, Call], sink: tuple[AnySink, Call], item: tuple[Chunk, Sequence[Result]]
-) -> None:
+async def _keep(work: Work, source: tuple[AnySource, Call], sink: tuple[AnySink, Call], item: _Carried) -> None:
     """Writes and commits one chunk."""
-    chunk, results = item
-    written = work.sort(chunk, results)
-    refused = await sink[1](sink[0].write, written.records, chunk.position) if written.records else ()
+    chunk, results, plan = item
+    written = work.sort(chunk, results, plan)
+    refused = await sink[1](sink[0].write, *given(sink[0], written, chunk)) if written.records else ()
     mark = work.mark(chunk, written, refused)
     await sink[1](sink[0].commit, mark)
     work.committed(mark)

@@ -58,6 +58,10 @@ class DeadLetters:
         self._pending: list[bytes] = []
         self._size = 0
 
+    def size(self) -> int:
+        """Bytes of the file as it is now; 0 where there is none."""
+        return self.path.stat().st_size if self.path is not None and self.path.exists() else 0
+
     def open(self, resume: bool, size: int) -> None:
         """Start anew, or go on after the first `size` bytes. Raises `OSError`; `ValueError` where the file is shorter than that."""
         self._size = size if resume else 0

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
+import msgspec
+
 from setpoint.data.stream.dead import write_all
 from setpoint.data.stream.delimited import DelimitedFormat
 from setpoint.data.stream.marks import Kept, MarkFile
@@ -74,8 +76,16 @@ class FileSink:
 
     def open(self, resume: bool) -> Mark | None:
         """Begin the file, or go on behind the last commit. Raises `OSError`; `ValueError` where the file is not what was committed."""
+        commits = self.commits() if resume else []
+        return self.open_at(commits[0] if commits else None)
+
+    def commits(self) -> list[Kept]:
+        """The commits to which the file can be cut back, the newest first."""
+        return self._marks.commits() if self._work.exists() else []
+
+    def open_at(self, kept: Kept | None) -> Mark | None:
+        """Go on behind one of its `commits`; begin where that is None. Raises as `open`."""
         self._work.parent.mkdir(parents=True, exist_ok=True)
-        kept = self._marks.load() if resume and self._work.exists() else None
         if kept is None:
             self._begin()
             return None
@@ -106,14 +116,17 @@ class FileSink:
         self._mark = mark
         self._marks.keep(Kept(mark, self._size, self._form.state()), file=self._descriptor())
 
+    def keep(self, kept: Kept) -> None:
+        """Have a commit that the file was opened at be its newest. Raises `OSError`."""
+        self._marks.keep(kept, file=self._descriptor())
+
     def finish(self) -> None:
         """End the file, put it in its place, forget the mark. Raises `OSError`."""
         self._put(self._form.tail())
         os.fsync(self._descriptor())
         if not self._atomic:
-            self._marks.keep(
-                Kept(self._mark, self._size, self._form.state(), done=True), file=self._descriptor(), sync=True
-            )
+            mark = self._mark and msgspec.structs.replace(self._mark, done=True)
+            self._marks.keep(Kept(mark, self._size, self._form.state(), done=True), file=self._descriptor(), sync=True)
         self._close()
         if self._atomic:
             if isinstance(self._form, DelimitedFormat) and self._form.incomplete:

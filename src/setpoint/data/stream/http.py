@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from setpoint.data.resources.http import retry_after
 from setpoint.data.stream.jsonl import UNREADABLE, encode_each
 from setpoint.data.stream.parts import Chunk, Malformed, Mark, Position, Refused, shown
 
@@ -236,19 +237,13 @@ class Asking:
             except httpx.HTTPStatusError as error:
                 if error.response.status_code not in RETRIED or attempt == self._attempts:
                     raise
-                wait = _retry_after(error.response)
+                wait = retry_after(error.response)
             except httpx.TransportError:
                 if attempt == self._attempts:
                     raise
                 wait = None
             await self._sleep(min(2.0 ** (attempt - 1) / 2 if wait is None else wait, LONGEST_WAIT))
         raise AssertionError("the last attempt returns or raises")
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """The seconds that the server asks for; a date is not read."""
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isdecimal() else None
 
 
 def _decoded(response: httpx.Response) -> Any:

@@ -48,15 +48,20 @@ class MarkFile:
 
     def load(self) -> Kept | None:
         """The newest commit that counts, or None. Raises `OSError`."""
+        return next(iter(self.commits()), None)
+
+    def commits(self) -> list[Kept]:
+        """The commits that count, the newest first: two at most, one after the machine was started again. Raises `OSError`."""
         try:
             with self.path.open("rb") as file:
                 slots = [self._slot(file.read(SLOT)) for _ in range(3)]
         except FileNotFoundError:
-            return None
-        newest = max((slot for slot in slots[:_SAFE] if slot), key=lambda slot: slot.number, default=None)
-        kept = newest if newest and newest.boot and newest.boot == self._boot else slots[_SAFE]
+            return []
         self._number = max((slot.number for slot in slots if slot), default=0)
-        return kept
+        recent = sorted((slot for slot in slots[:_SAFE] if slot), key=lambda slot: -slot.number)
+        if recent and recent[0].boot and recent[0].boot == self._boot:
+            return [slot for slot in recent if slot.boot == self._boot]
+        return [slot for slot in slots[_SAFE:] if slot]
 
     def keep(self, kept: Kept, *, file: int, sync: bool = False) -> None:
         """Keep a commit of the file with that descriptor; flushed when that is due or told.

@@ -2,8 +2,9 @@
 
 Formats go by extension, below an optional ``.gz``: ``.jsonl`` and ``.ndjson``, ``.json`` (an array), ``.csv``, ``.tsv``, ``.txt``,
 ``.text`` and ``.log``; ``format=`` says it otherwise. Standard input and output are JSON Lines unless `format` says otherwise. Further
-options go to the source or sink itself. Schemes of URLs are registered: SQL, HTTP and WebSocket here, brokers by whoever has a client
-for them.
+options go to the source or sink itself. A path out with ``{state}`` in it is a file for each end of the machine.
+
+Schemes of URLs are registered: SQL, HTTP and WebSocket here, brokers by whoever has a client for them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from setpoint.data.stream.folder import Folder
 from setpoint.data.stream.jsonl import JsonLines, JsonLinesFormat
 from setpoint.data.stream.memory import AsyncCalled, AsyncRecords, Called, Collected, Nowhere, Records
 from setpoint.data.stream.parts import AnySink, AnySource
+from setpoint.data.stream.states import HOLDER, StateFiles
 from setpoint.data.stream.text import TextFormat, TextLines
 
 Into = str | os.PathLike[str] | AnySource | Iterable[Any] | AsyncIterable[Any]
@@ -96,6 +98,8 @@ def open_sink(sink: Out, **options: Any) -> AnySink:
         found: AnySink = _of_scheme(where, _sinks, 2)(where, **options)
         return found
     chosen, mode = options.pop("format", None), options.pop("mode", "replace")
+    if HOLDER in where:
+        return StateFiles(where, lambda: _FORMATS[_known(chosen or format_of(where))](**options), mode=mode)
     form = _FORMATS[_known(chosen or ("jsonl" if where == "-" else format_of(where)))](**options)
     return PipeSink(form) if where == "-" else FileSink(where, form, mode=mode)
 

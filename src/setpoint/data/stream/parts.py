@@ -75,11 +75,16 @@ class Counts(msgspec.Struct):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What the stream had done at a commit: the source's position, the counts so far, the length of the dead-letter file in bytes."""
+    """What the stream had done at a commit: the source's position, the counts so far, the length of the dead-letter file in bytes.
+
+    `done`: the stream came to its end there. A resume is then the next load, of what has come since: it counts anew, and adds its dead
+    letters to whatever is in their file by then.
+    """
 
     source: Position
     counts: Counts = msgspec.field(default_factory=Counts)
     dead: int = 0
+    done: bool = False
 
 
 class Source(Protocol):

@@ -73,7 +73,7 @@ class StreamReport(msgspec.Struct):
     @property
     def throughput(self) -> float:
         """Records read a second, in this run."""
-        before = self.resumed_from.counts if self.resumed_from else Counts()
+        before = self.resumed_from.counts if self.resumed_from and not self.resumed_from.done else Counts()
         here = self.total - before.read - before.malformed
         return here / self.duration if self.duration else 0.0
 
@@ -90,6 +90,14 @@ class StreamError(Exception):
         )
 
 
+class TooManyErrors(Exception):
+    """More of what was read failed, or was no record, than the stream was told to put up with."""
+
+    def __init__(self, counts: Counts, threshold: float, example: str) -> None:
+        bad, total = sum(counts.failed.values()) + counts.malformed, counts.read + counts.malformed
+        super().__init__(f"{bad} of {total} failed or were no records, and error_threshold is {threshold:g}: {example}")
+
+
 class Sorted(msgspec.Struct, frozen=True):
     """What is to be written of a chunk: the records, the state where each ended and the index of the record it came from."""
 
@@ -101,18 +109,16 @@ class Sorted(msgspec.Struct, frozen=True):
 class Accounts:
     """Sorts results into those that are written and those that are not, counts both, and sends dead letters."""
 
-    def __init__(self, silent: frozenset[str], letters: DeadLetters, *, source: str) -> None:
+    def __init__(self, letters: DeadLetters, *, source: str) -> None:
         self.counts = Counts()
-        self._silent = silent
         self._letters = letters
         self._source = source
 
-    def sort(self, chunk: Chunk, results: Sequence[Result]) -> Sorted:
-        """What is to be written of these results; the rest is counted."""
+    def sort(self, chunk: Chunk, results: Sequence[Result], silent: frozenset[str]) -> Sorted:
+        """What is to be written of these results, those that ended in `silent` states excepted; the rest is counted."""
         records: list[Any] = []
         states: list[str] = []
         origins: list[int] = []
-        silent = self._silent
         for index, result in enumerate(results):
             state = result.final_state
             if result.error is None and state not in silent:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,8 @@ from setpoint.data.stream.dead import DeadLetters
 from setpoint.data.stream.files import FileSink
 from setpoint.data.stream.named import Into, Out, open_sink, open_source
 from setpoint.data.stream.parts import AnySink, AnySource, Chunk, Counts, Mark, Sink, Source, reads_async, writes_async
-from setpoint.data.stream.report import Accounts, Sorted, StreamError, StreamReport, silent_states
+from setpoint.data.stream.report import Accounts, Sorted, StreamError, StreamReport, TooManyErrors, silent_states
+from setpoint.data.stream.states import StateFiles, ends_of
 
 if TYPE_CHECKING:
     from setpoint.data.plan import Plan
@@ -47,16 +48,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 100
     processes: int = 0
     dead_letters: str | os.PathLike[str] | None = AUTO
+    error_threshold: float = 1.0
     resume: bool = False
     start: Mark | None = None
     on_commit: Callable[[Mark], object] | None = None
     on_progress: Callable[[StreamReport], object] | None = None
     stop: Callable[[], bool] | None = None
+    live: Callable[[], Plan] | None = None
+    in_loop: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("chunk_size", "concurrency"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+        if not 0 <= self.error_threshold <= 1:
+            raise ValueError(f"error_threshold={self.error_threshold}: it is a share of what is read, from 0 to 1")
 
 
 def run_stream(plan: Plan, source: Into, sink: Out = None, **options: Any) -> StreamReport:
@@ -68,9 +74,13 @@ def run_stream(plan: Plan, source: Into, sink: Out = None, **options: Any) -> St
     concurrency      records of an async plan that are on their way at once
     processes        carry in so many processes (for plans that keep a processor busy; see `setpoint.data.processes`)
     dead_letters     the file of what did not come through; None: none; by default beside a file sink
+    error_threshold  the share (0 to 1) of what was read that may fail or be no record, looked at before each commit: above it the
+                     stream breaks off with `TooManyErrors`, and the chunk that was too much is not kept
     resume, start    go on where an earlier run broke off; `start` is the mark to go on from where the sink keeps none
     on_commit        is given the mark of each chunk after it was committed
     on_progress      is given the report as it grows, at most ten times a second and at the end
+    live             gives the plan for the next chunk, where that may be another by then
+    in_loop          runs a coroutine to its end, for whoever has an event loop for that
     stop             is asked after each chunk; True ends the stream there, to be resumed
 
     Ctrl-C ends it with `interrupted` set. Raises `StreamError` where source, sink or `on_commit` break, `ValueError` for options and
@@ -82,7 +92,7 @@ def run_stream(plan: Plan, source: Into, sink: Out = None, **options: Any) -> St
         return _in_loop(plan, ends, chosen)
     work = Work(plan, *ends, chosen)
     if not chosen.processes:
-        return _loop(work, *ends, lambda records: carry(work.plan, records))
+        return _loop(work, *ends, lambda records: carry(work.present(), records))
     from setpoint.data.processes import Pool
 
     with Pool(plan, chosen.processes) as pool:
@@ -114,7 +124,7 @@ class Work:
         self.options = options
         self.stage = "source"
         self._letters = DeadLetters(_beside(sink) if options.dead_letters == AUTO else options.dead_letters)
-        self._accounts = Accounts(silent_states(plan), self._letters, source=str(getattr(source, "name", "")))
+        self._accounts = Accounts(self._letters, source=str(getattr(source, "name", "")))
         self.report = StreamReport(first=self._letters.first)
         if self._letters.path is not None:
             self.report.dead_letters = str(self._letters.path)
@@ -122,12 +132,19 @@ class Work:
         self._in_doubt = False
         self._started = self._told = time.perf_counter()
         self._keeps_mark = sink.keeps_mark
+        if isinstance(sink, StateFiles):
+            sink.expect(ends_of(plan.definition))
 
     def begin(self, kept: Mark | None) -> Mark | None:
         """Where to go on, given what the sink kept; None at the beginning."""
         mark = kept
         if self.options.resume and mark is None and not self._keeps_mark:
             mark = self.options.start
+        if mark is not None and mark.done:  # the next load: what was told of the one before is told
+            self._dead = self._letters.size()
+            self._letters.open(True, self._dead)
+            self.report.resumed_from = mark
+            return mark
         self._letters.open(mark is not None, mark.dead if mark else 0)
         if mark is not None:
             self._dead = mark.dead
@@ -136,16 +153,37 @@ class Work:
             self.report.counts = _copy(mark.counts)
         return mark
 
-    def sort(self, chunk: Chunk, results: Sequence[Result]) -> Sorted:
-        """What is to be written of a chunk."""
+    def present(self) -> Plan:
+        """The plan for the next chunk: the one in force by now. Raises `RuntimeError` where it needs a loop there is not."""
+        if self.options.live is not None:
+            plan = self.options.live()
+            if plan.is_async and not self.plan.is_async:
+                raise RuntimeError(
+                    "the new version of the machine has async functions and this stream has no event loop"
+                )
+            self.plan = plan
+        return self.plan
+
+    def sort(self, chunk: Chunk, results: Sequence[Result], plan: Plan) -> Sorted:
+        """What is to be written of a chunk that this plan carried."""
         self.stage = "sink"
-        return self._accounts.sort(chunk, results)
+        return self._accounts.sort(chunk, results, silent_states(plan))
 
     def mark(self, chunk: Chunk, written: Sorted, refused: Any) -> Mark:
         """The mark of a chunk that was written; its dead letters are in their file."""
         self._accounts.wrote(chunk, written, refused)
         self._in_doubt = True
-        return Mark(chunk.position, _copy(self._accounts.counts), self._letters.flush())
+        mark = Mark(chunk.position, _copy(self._accounts.counts), self._letters.flush())
+        self._bear(mark.counts)
+        return mark
+
+    def _bear(self, counts: Counts) -> None:
+        """Raises `TooManyErrors`. The dead letters of the chunk stay in their file, for whoever looks for the reason."""
+        bad, most = sum(counts.failed.values()) + counts.malformed, self.options.error_threshold
+        good = sum(counts.emitted.values()) + sum(counts.excluded.values())  # a split record counts once for each part
+        if bad > most * (good + bad):
+            example = str(self._letters.first[0]) if self._letters.first else "all of them before this run began"
+            raise TooManyErrors(counts, most, example)
 
     def committed(self, mark: Mark) -> None:
         """The chunk is kept."""
@@ -166,6 +204,8 @@ class Work:
         """It broke: what was not committed is taken back from the dead letters."""
         self.undo()
         what = f"the {self.stage} broke: {type(error).__name__}: {error}"
+        if isinstance(error, TooManyErrors):
+            what = str(error)
         return StreamError(what, self.report)
 
     def undo(self) -> None:
@@ -203,6 +243,12 @@ def _loop(work: Work, source: Source, sink: Sink, carried: Carry) -> StreamRepor
     return work.end(finished=finished)
 
 
+def given(sink: AnySink, written: Sorted, chunk: Chunk) -> tuple[Any, ...]:
+    """What `write` of the sink is called with."""
+    at = (written.records, chunk.position)
+    return (*at, written.states) if isinstance(sink, StateFiles) else at
+
+
 def _begin(work: Work, source: Source, sink: Sink) -> None:
     work.stage = "sink"
     mark = work.begin(sink.open(work.options.resume))
@@ -226,8 +272,9 @@ def _chunks(work: Work, source: Source, sink: Sink, carried: Carry) -> bool:
         results = carried(chunk.records)
         done = clock()
         seconds["plan"] += done - have
-        written = work.sort(chunk, results)
-        mark = work.mark(chunk, written, sink.write(written.records, chunk.position) if written.records else ())
+        written = work.sort(chunk, results, work.plan)
+        refused = sink.write(*given(sink, written, chunk)) if written.records else ()
+        mark = work.mark(chunk, written, refused)
         sink.commit(mark)
         work.committed(mark)
         source.acknowledge(chunk.position)
@@ -255,12 +302,15 @@ def _in_loop(plan: Plan, ends: tuple[Any, Any], options: Options) -> StreamRepor
         raise RuntimeError("an event loop is running here: await arun_stream instead")
     work = Work(plan, *ends, options)
     try:
-        return asyncio.run(pipeline(work, *ends))
+        report: StreamReport = (options.in_loop or asyncio.run)(pipeline(work, *ends))
+        return report
     except KeyboardInterrupt:
         return work.end(finished=False)
 
 
 def _beside(sink: AnySink) -> Path | None:
+    if isinstance(sink, StateFiles):
+        return sink.letters
     return sink.path.with_name(sink.path.name + ".dead.jsonl") if isinstance(sink, FileSink) else None
 
 

@@ -1,4 +1,5 @@
-"""SQL databases, by SQLAlchemy URL (``pip install setpoint[sql]``). The table may stand behind a #: ``sqlite:///shop.db#orders``.
+"""SQL databases, by SQLAlchemy URL (``pip install setpoint[sql]``). The table may stand behind a #, and settings behind the table:
+``sqlite:///shop.db#orders``, ``sqlite:///shop.db#orders?key=updated_at,id``, ``postgresql://host/shop#orders?mode=upsert``.
 
 In:  rows in the order of a key, page by page, each page asking for keys above the last one (keyset paging): no page is slower than the
      first, and rows that come meanwhile shift nothing. The position is the last key. The key must be unique and never null; a row that
@@ -6,6 +7,8 @@ In:  rows in the order of a key, page by page, each page asking for keys above t
 Out: rows into a table, inserted or upserted by its key. A chunk and its mark (table ``setpoint_streams``) are one transaction, so each
      record is there exactly once, whatever happens. A row that the database refuses (a constraint, a type) is refused alone, by a
      savepoint. The mark stays when the stream is done: resuming later loads what has come since.
+     With ``mode="replace"`` the whole stream is one transaction, which begins by deleting all rows: others see the old rows until it is
+     done, and where it breaks off they stay. It cannot go on in the middle, so resuming begins it anew.
 
 Lists and mappings go into columns that are not JSON as JSON text.
 """
@@ -15,9 +18,10 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
 MARKS: Final = "setpoint_streams"
+MODES: Final = ("insert", "upsert", "replace")
 _TAGGED: Final[Mapping[str, Callable[[str], Any]]] = {
     "datetime": datetime.datetime.fromisoformat,
     "date": datetime.date.fromisoformat,
@@ -36,19 +41,20 @@ _TAGGED: Final[Mapping[str, Callable[[str], Any]]] = {
 
 
 class SqlSource:
-    """Reads the rows of a table or of a query as mappings, in the order of `key` (default: the table's primary key).
+    """Reads the rows of a table, a view or a query as mappings, in the order of `key` (default: the table's primary key).
 
-    Raises `ValueError` where it is not said what to read or by which key.
+    With a key that grows when a row changes (``key=["updated_at", "id"]``) a resume gives what is new and what has changed. Raises
+    `ValueError` where it is not said what to read or by which key.
     """
 
     def __init__(self, url: str, *, table: str = "", query: str = "", key: str | Sequence[str] = ()) -> None:
-        url, _, named = url.partition("#")
-        table = table or named
+        url, named = _named(url, {"key"})
+        table, key = table or named.get("table", ""), key or named.get("key", "").split(",")
         if bool(table) == bool(query):
             raise ValueError(f"{_shown(url)}: say which table, or give a query (one of them)")
         self._engine = engine_of(url)
         self.name = table or "query"
-        self._from, self._key = self._chosen(table, query, [key] if isinstance(key, str) else list(key))
+        self._from, self._key = self._chosen(table, query, _columns(key))
         self._after: list[Any] | None = None
         self._checked = False
 
@@ -75,10 +81,13 @@ class SqlSource:
         del rows[limit:], keys[limit:]
         self._after = keys[-1]
         places = [key[0] if len(key) == 1 else key for key in keys]
-        return Chunk(rows, {"after": [_tagged(value) for value in keys[-1]]}, places)
+        return Chunk(rows, {"after": [_tagged(value) for value in keys[-1]], "key": list(map(str, self._key))}, places)
 
     def seek(self, position: Position) -> None:
-        """Go on above that key."""
+        """Go on above that key. Raises `ValueError` where it is not the key that is read by now."""
+        if position.get("key", self._key) != self._key:
+            before, now = ", ".join(position["key"]), ", ".join(self._key)
+            raise ValueError(f"{self.name}: the load to go on from was read by {before}, this one by {now}: begin anew")
         self._after = [_untagged(value) for value in position["after"]]
 
     def acknowledge(self, position: Position) -> None:
@@ -120,7 +129,7 @@ class SqlSource:
 
 
 class SqlSink:
-    """Writes mappings as rows of a table that is there. `mode`: insert, or upsert by `key` (default: the primary key).
+    """Writes mappings as rows of a table that is there. `mode`: insert, upsert by `key` (default: the primary key), or replace.
 
     `stream` names the mark (default: the table's name); two streams into one table need two names. Raises `ValueError`.
     """
@@ -132,21 +141,26 @@ class SqlSink:
         url: str,
         *,
         table: str = "",
-        mode: Literal["insert", "upsert"] = "insert",
+        mode: Literal["insert", "upsert", "replace"] | None = None,
         key: str | Sequence[str] = (),
         stream: str = "",
     ) -> None:
-        url, _, named = url.partition("#")
-        if not (table or named):
+        url, named = _named(url, {"mode", "key", "stream"})
+        table, key = table or named.get("table", ""), key or named.get("key", "").split(",")
+        chosen = mode or named.get("mode", "insert")
+        if chosen not in MODES:
+            raise ValueError(f"mode {chosen!r} is unknown; there are {', '.join(MODES)}")
+        if not table:
             raise ValueError(f"{_shown(url)}: say into which table")
         self._engine = engine_of(url)
-        self._table = _table(self._engine, table or named)
+        self._table = _table(self._engine, table)
         self.name = self._table.name
-        self._stream = stream or self.name
-        self._key = [key] if isinstance(key, str) else list(key) or [column.name for column in self._table.primary_key]
-        if mode == "upsert" and not self._key:
+        self._stream = stream or named.get("stream", "") or self.name
+        self._key = _columns(key) or [column.name for column in self._table.primary_key]
+        if chosen == "upsert" and not self._key:
             raise ValueError(f"table {self.name} has no primary key: say by which columns to upsert (key=…)")
-        self._upserts = mode == "upsert"
+        self._upserts, self._replaces = chosen == "upsert", chosen == "replace"
+        self._mark: Mark | None = None
         self._connection: Connection | None = None
         self._marks = _marks()
 
@@ -157,13 +171,17 @@ class SqlSink:
         self._marks.create(self._engine, checkfirst=True)
         self._connection = self._engine.connect()
         mine = self._marks.c.name == self._stream
-        if not resume:
+        if not resume or self._replaces:
             self._connection.execute(sa.delete(self._marks).where(mine))
-            self._connection.commit()
+            if self._replaces:
+                self._connection.execute(sa.delete(self._table))
+            else:
+                self._connection.commit()
             return None
         kept = self._connection.execute(sa.select(self._marks.c.mark).where(mine)).scalar()
         self._connection.commit()
-        return None if kept is None else msgspec.json.decode(kept, type=Mark)
+        self._mark = None if kept is None else msgspec.json.decode(kept, type=Mark)
+        return self._mark
 
     def write(self, records: Sequence[Any], at: Position) -> Sequence[Refused]:
         """Insert or upsert, in a transaction that `commit` ends. Raises where the database cannot be reached."""
@@ -180,10 +198,13 @@ class SqlSink:
         return refused
 
     def commit(self, mark: Mark) -> None:
-        """The rows and the mark, in one transaction. Raises the database's errors."""
+        """The rows and the mark, in one transaction; to replace a table, only at the end. Raises the database's errors."""
         import sqlalchemy as sa
 
+        self._mark = mark
         connection = self._open()
+        if self._replaces:
+            return
         values = {"mark": msgspec.json.encode(mark).decode()}
         changed = connection.execute(sa.update(self._marks).where(self._marks.c.name == self._stream).values(values))
         if not changed.rowcount:
@@ -191,7 +212,11 @@ class SqlSink:
         connection.commit()
 
     def finish(self) -> None:
-        """All is there; the mark stays, for what comes later."""
+        """All is there; the mark stays, for what comes later. Raises the database's errors."""
+        if self._replaces:
+            self._open().commit()
+        elif self._mark is not None and not self._mark.done:
+            self.commit(msgspec.structs.replace(self._mark, done=True))
         self.abort()
 
     def abort(self) -> None:
@@ -312,6 +337,23 @@ def _marks() -> Table:
         sa.Column("name", sa.String(200), primary_key=True),
         sa.Column("mark", sa.Text, nullable=False),
     )
+
+
+def _named(url: str, known: Collection[str]) -> tuple[str, Mapping[str, str]]:
+    """The URL of the database, and what stands behind the #: the table and its settings. Raises `ValueError` for others than are known."""
+    url, _, behind = url.partition("#")
+    table, _, settings = behind.partition("?")
+    given = dict(parse_qsl(settings, keep_blank_values=True, strict_parsing=bool(settings)))
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"{_shown(url)}#{table}: there is no setting {name!r}; there are {', '.join(sorted(known))}"
+            )
+    return url, {"table": table, **given}
+
+
+def _columns(key: str | Sequence[str]) -> list[str]:
+    return [name for name in ([key] if isinstance(key, str) else key) if name]
 
 
 def _shown(url: str) -> str:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from setpoint.flows.component import Input, Kind
 from setpoint.flows.inputs.file import File
 from setpoint.flows.inputs.generate import Generate
+from setpoint.flows.inputs.kafka import Kafka
 from setpoint.flows.inputs.modbus import Modbus
 from setpoint.flows.inputs.modbus_fields import ModbusFields
+from setpoint.flows.inputs.mqtt import Mqtt
 from setpoint.flows.inputs.stdin import Stdin
 from setpoint.flows.inputs.uns import Uns
 
 INPUTS: dict[str, Kind[Input]] = {
     "file": Kind(File.Fields, File),
     "generate": Kind(Generate.Fields, Generate),
+    "kafka": Kind(Kafka.Fields, Kafka),
+    "kafka_franz": Kind(Kafka.Fields, Kafka),
     "modbus": Kind(ModbusFields, Modbus),
+    "mqtt": Kind(Mqtt.Fields, Mqtt),
     "stdin": Kind(Stdin.Fields, Stdin),
     "uns": Kind(Uns.Fields, Uns),
 }

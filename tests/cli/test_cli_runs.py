@@ -1,0 +1,187 @@
+"""``setpoint runs``: what was run, and what brings it on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from setpoint.cli.main import app
+from setpoint.cli.trouble import Trouble
+
+APPROVAL = """
+name: approval
+states:
+  asked:
+    arcs:
+      - {target: small, condition: amount < 10}
+      - {target: granted, event: approved, condition: approved.by == "Ada"}
+      - {target: late, after: 0.01}
+  small: {final: true}
+  granted: {on_complete: done}
+  done: {final: true}
+  late: {final: true}
+"""
+SQUARES = """
+name: squares
+states: {a: {transforms: [{set: {square: n * n}}], on_complete: b}, b: {final: true}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with machines, in which the commands run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "approval.yaml").write_text(APPROVAL)
+    (tmp_path / "squares.yaml").write_text(SQUARES)
+    return tmp_path
+
+
+@pytest.fixture
+def setpoint(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command: its exit code and what it printed."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            app(arguments)
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    return run
+
+
+def test_a_record_that_waits_is_listed_and_brought_on(setpoint: Any) -> None:
+    """The command that carried it says how, and ends with 3; the event takes it to its end."""
+    code, out = setpoint("run", "approval.yaml", "--data", '{"amount": 20}', "--name", "big")
+    assert (code, "setpoint runs send big approved" in out) == (3, True)
+    code, out = setpoint("runs", "--status", "waiting")
+    assert (code, "asked waits for approved" in out) == (0, True)
+    code, out = setpoint("runs", "send", "big", "approved", "--data", '{"by": "Ada"}')
+    assert (code, out.splitlines()[0]) == (0, "asked → granted → done")
+    code, out = setpoint("runs", "show", "bi")
+    assert code == 0
+    assert "→ granted" in out
+
+
+def test_an_event_that_is_not_taken_changes_nothing(setpoint: Any) -> None:
+    """It is said why, and the run still waits."""
+    setpoint("run", "approval.yaml", "--data", '{"amount": 20}', "--name", "big")
+    with pytest.raises(Trouble, match="its condition says no"):
+        app(["runs", "send", "big", "approved", "--data", '{"by": "Bob"}'])
+    with pytest.raises(Trouble, match="it waits for: approved"):
+        app(["runs", "send", "big", "refused"])
+    assert setpoint("runs", "--status", "waiting")[0] == 0
+
+
+def test_time_is_looked_after_by_wake(setpoint: Any) -> None:
+    """All runs whose time has come go on."""
+    setpoint("run", "approval.yaml", "--data", '{"amount": 20}', "--name", "big")
+    import time
+
+    time.sleep(0.02)
+    assert setpoint("runs", "wake") == (0, "big: asked → late\n")
+    assert setpoint("runs", "wake") == (0, "")
+
+
+def test_runs_are_shown_to_programs(setpoint: Any, folder: Path) -> None:
+    """A stream with its counts and ends, a batch with the result of each record."""
+    (folder / "in.jsonl").write_text('{"n": 2}\n{"n": "x"}\n')
+    assert setpoint("run", "squares.yaml", "-i", "in.jsonl", "-o", "out.jsonl", "--name", "s")[0] == 1
+    assert setpoint("run", "squares.yaml", "-i", "in.jsonl", "-o", "out2.jsonl", "--batch", "--name", "b")[0] == 1
+    code, out = setpoint("runs", "--json", "--machine", "squares")
+    rows = {row["run"]: row for row in json.loads(out)}
+    assert code == 0
+    assert rows["s"]["counts"] == {"read": 2, "emitted b": 1, "failed failed": 1}
+    assert rows["s"]["about"]["input"] == "in.jsonl"
+    code, out = setpoint("runs", "show", "b", "--json")
+    assert code == 1
+    assert [one["final_state"] for one in json.loads(out)["results"]] == ["b", "failed"]
+
+
+def test_what_failed_is_tried_again_from_there(setpoint: Any, folder: Path) -> None:
+    """The machine may have been repaired meanwhile: the run goes on with the version it began with, unless that is the same."""
+    (folder / "m.yaml").write_text(
+        "name: m\nstates: {a: {transforms: [{set: {q: 1 / n}}], on_complete: b}, b: {final: true}}"
+    )
+    assert setpoint("run", "m.yaml", "--data", '{"n": 0}', "--name", "r")[0] == 1
+    code, out = setpoint("runs", "retry", "r")
+    assert (code, "division by zero" in out) == (1, True)
+    code, out = setpoint("runs", "show", "r", "--json")
+    assert json.loads(out)["error"].startswith("a: ")
+
+
+def test_runs_can_be_stopped_and_forgotten(setpoint: Any) -> None:
+    """What was stopped says why; what is unfinished is not forgotten by its age."""
+    for name in ("one", "two"):
+        setpoint("run", "approval.yaml", "--data", '{"amount": 20}', "--name", name)
+    assert setpoint("runs", "stop", "one", "--because", "nobody wants it")[0] == 0
+    assert "nobody wants it" in setpoint("runs", "show", "one")[1]
+    assert setpoint("runs", "prune", "--older-than", "0") == (0, "1 run forgotten\n")
+    assert "two" in setpoint("runs")[1]
+
+
+def test_a_batch_goes_on_where_it_broke_off(setpoint: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--resume`` finds the run by the machine, the input and the output."""
+    (folder / "in.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(2500)))
+    from setpoint.data.runs.many import BatchRun
+
+    keep = BatchRun.keep
+
+    def once(self: Any, first: int, results: Any) -> None:
+        keep(self, first, results)
+        if first == 1000:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(BatchRun, "keep", once)
+    with pytest.raises(Trouble, match="interrupted"):
+        app(["run", "squares.yaml", "-i", "in.jsonl", "-o", "out.jsonl", "--batch"])
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    [row] = json.loads(setpoint("runs", "--json")[1])
+    assert row["status"] == "interrupted"
+    assert setpoint("run", "squares.yaml", "-i", "in.jsonl", "-o", "out.jsonl", "--batch", "--resume")[0] == 0
+    assert [json.loads(line)["square"] for line in (folder / "out.jsonl").read_text().splitlines()] == [
+        n * n for n in range(2500)
+    ]
+    [row] = json.loads(setpoint("runs", "--json")[1])
+    assert row["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["runs", "show", "nothing"], "there are no runs at"),
+        (["runs"], "there are no runs at"),
+    ],
+)
+def test_without_runs_it_is_said(arguments: list[str], error: str) -> None:
+    """With what would make some."""
+    with pytest.raises(Trouble, match=error):
+        app(arguments)
+
+
+def test_a_wrong_name_or_word_is_said(setpoint: Any) -> None:
+    """With what there is."""
+    setpoint("run", "squares.yaml", "--data", '{"n": 1}', "--name", "r")
+    for arguments, error in (
+        (["runs", "show", "x"], "there is no run 'x'"),
+        (["runs", "--status", "gone"], "there are running, waiting"),
+        (["runs", "--since", "yesterday"], "is no duration"),
+        (["runs", "stop", "r"], "is done"),
+    ):
+        with pytest.raises(Trouble, match=error):
+            app(arguments)
+
+
+def test_runs_that_cannot_be_kept_are_carried_all_the_same(setpoint: Any, folder: Path) -> None:
+    """A folder that cannot be written is no reason not to carry a record; it is said."""
+    (folder / ".setpoint").write_text("no folder")
+    code, out = setpoint("run", "squares.yaml", "--data", '{"n": 3}')
+    assert (code, '"square": 9' in out) == (0, True)
+
+
+def test_a_name_is_used_once(setpoint: Any) -> None:
+    """Whoever asks again gets the result that it had."""
+    setpoint("run", "squares.yaml", "--data", '{"n": 3}', "--name", "r")
+    assert '"square": 9' in setpoint("run", "squares.yaml", "--data", '{"n": 4}', "--name", "r")[1]
