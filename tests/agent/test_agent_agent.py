@@ -136,7 +136,7 @@ def test_one_data_directory_has_one_agent(tmp_path: Path) -> None:
     """The second one is told who has it; when the first is gone it may."""
 
     async def story(agent: Agent) -> None:
-        with pytest.raises(DataInUse, match=r"in use by another agent \(pid \d+\)"):
+        with pytest.raises(DataInUse, match=r"in use by another agent \(pid \d+, keeping .*config.yaml\)"):
             Agent(tmp_path / "config.yaml", data=tmp_path / "data", env={})
 
     play(tmp_path, config(), story)

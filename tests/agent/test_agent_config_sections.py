@@ -54,13 +54,12 @@ def test_documented_keys_of_the_agent_load() -> None:
     assert sound(silent).problems == ()
     loud = """\
   simulator: true
-  enableResourceLimitBlocking: true
   releaseChannel: nightly
   communicator: {apiUrl: "https://x", authToken: abc, allowInsecureTLS: no}
   graphql: {enabled: true}
 """
     assert [problem.key for problem in sound(loud).problems] == [
-        "agent.simulator", "agent.enableResourceLimitBlocking", "agent.releaseChannel", "agent.communicator", "agent.graphql",
+        "agent.simulator", "agent.releaseChannel", "agent.communicator", "agent.graphql",
     ]  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def test_up_runs_is_found_and_ends_cleanly(tmp_path: Path) -> None:
         ran = up.cli("status", "--json")
         assert {worker["path"] for worker in json.loads(ran.stdout)} == {
             "agent/broker",
+            "agent/agent_monitor",
             "agent/container_monitor",
             "agent/keeping",
             "agent/flows/clock",
@@ -146,16 +147,16 @@ def test_a_broken_edit_changes_nothing_and_is_shown(tmp_path: Path) -> None:
         up.until(lambda: up.get("config/status")["ok"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_every_signal_that_means_stop_stops(tmp_path: Path, number: int) -> None:
-    """Ctrl-C, a service manager and a closed terminal end it in order."""
+    """Ctrl-C and a service manager end it in order."""
     with agent_on(tmp_path) as up:
         up.until(lambda: up.get("workers"))
         assert up.end(number)[0] == 0
 
 
 def test_a_worker_that_does_not_stop_is_named_and_cannot_keep_the_process(tmp_path: Path) -> None:
-    """An action that never ends and ignores its cancellation: its worker is named, the exit code is 1, the process ends all the same."""
+    """An action that never ends and ignores its cancellation: its worker is named, the exit code is 3, the process ends all the same."""
     before = """
 import asyncio
 from setpoint.workers.flow import Flow
@@ -169,8 +170,8 @@ Flow.stop_flow = deaf
 """
     with agent_on(tmp_path, before=before) as up:
         up.until(lambda: runs(up))
-        code, err = up.end(seconds=25)
-        assert code == 1
+        code, err = up.end(seconds=10)
+        assert code == 3
         assert "did not stop in time: agent/flows/clock" in err
 
 
@@ -188,7 +189,7 @@ Flow.collect_observed_state = block
     with agent_on(tmp_path, before=before) as up:
         time.sleep(1.0)
         code, err = up.end(seconds=10)
-        assert code == 1
+        assert code == 5
         assert "ended by force" in err
 
 
@@ -219,15 +220,15 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         up.process.send_signal(signal.SIGINT)
         time.sleep(0.3)
         code, err = up.end(signal.SIGINT, seconds=5)
-        assert code == 1
+        assert code == 5
         assert "stopped at once" in err
 
 
-def refused(folder: Path, *arguments: str) -> str:
+def refused(folder: Path, *arguments: str, code: int = 1) -> str:
     """What `up` says when it cannot start."""
     command = [sys.executable, "-m", "setpoint.cli.main", "up", *arguments]
     ran = subprocess.run(command, env=environment(folder), capture_output=True, text=True, timeout=30, check=False)
-    assert ran.returncode == 1, ran.stderr
+    assert ran.returncode == code, ran.stderr
     assert "Traceback" not in ran.stderr
     assert "→" in ran.stderr
     return ran.stderr
@@ -283,5 +284,5 @@ def test_what_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:
     file.write_text(CONFIG)
     assert "cannot be used" in refused(tmp_path, str(file), "--port", "0", "--data", str(file))
     with agent_on(tmp_path) as up:
-        said = refused(tmp_path, str(file), "--port", "0")
-        assert f"pid {up.process.pid}" in said
+        said = refused(tmp_path, str(file), "--port", "0", code=4)
+        assert f"in use by another agent (pid {up.process.pid}, keeping {file})" in said

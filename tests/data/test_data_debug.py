@@ -413,6 +413,9 @@ class Supply:
     def drop(self, owner: str) -> None:
         self.calls.append("drop")
 
+    def unsettled(self, owner: str) -> bool:
+        return False
+
     def free(self, names: Mapping[str, str]) -> bool:
         return True
 

@@ -163,7 +163,7 @@ def test_async_runs_share_their_commits(runs: Runs) -> None:
         writes.append(len(done))
         write(done)
 
-    runs.keeper._group._write = counted
+    runs.keeper._write = counted
     fsm = SimpleFSM(STEPS, functions={"first": adding("x"), "second": adding("y")}, runs=runs)
 
     async def many() -> list[Result]:
@@ -299,7 +299,7 @@ def test_runs_can_be_asked_for(runs: Runs, clock: Clock) -> None:
     assert runs.find(machine="other") == []
     assert runs.count() == {"done": 2, "failed": 1}
     with pytest.raises(RunError, match="several runs begin with 'r'"):
-        runs.get("r")
+        runs.meant("r")
 
 
 def test_old_runs_are_forgotten_and_unfinished_ones_are_not(runs: Runs, clock: Clock) -> None:

@@ -187,7 +187,9 @@ def test_what_was_not_acknowledged_comes_again(cluster: Mock) -> None:
 
     async def within() -> None:
         await written(cluster, "again", [b"%d" % n for n in range(30)])
-        fields = Input.Fields(addresses=[cluster.servers], topics=["again"], batching={"count": 10})
+        fields = Input.Fields(
+            addresses=[cluster.servers], topics=["again"], batching={"count": 10}, session_timeout="1s"
+        )
         first = Input(fields, context("again"))
         await first.connect()
         assert [int(msg.payload) for msg in await first.read()] == list(range(10))

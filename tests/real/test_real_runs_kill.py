@@ -41,7 +41,8 @@ async def later(record, context):
     return noted(record, context)
 
 states = {name: {"transforms": ["mark"], "on_complete": after} for name, after in zip("abcd", "bcde")}
-fsm = SimpleFSM({"name": "m", "states": {**states, "e": {"final": True}}}, functions={"mark": here if way == "sync" else later}, runs="runs.sqlite")
+config = {"name": "m", "states": {**states, "e": {"final": True}}}
+fsm = SimpleFSM(config, functions={"mark": here if way == "sync" else later}, runs="runs.sqlite")
 fsm.runs.recover()
 if way == "sync":
     for n in range(%d):

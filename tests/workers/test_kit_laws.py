@@ -13,6 +13,7 @@ from setpoint.flows import FlowEngine
 from setpoint.namespace import EmbeddedBroker
 from setpoint.services import HostFigures, HostReader
 from setpoint.testing import LAWS, check_worker, scripted, stand_in
+from setpoint.workers.agent_monitor import CONSOLE, AgentMonitor, AgentObserved
 from setpoint.workers.bridge import BROKER, Bridge, BridgeSpec
 from setpoint.workers.broker import Broker, BrokerObserved
 from setpoint.workers.connection import Connection, ConnectionObserved, ConnectionSpec
@@ -35,6 +36,10 @@ def container_monitor() -> Any:
     return scripted(lambda: ContainerMonitor(HostReader(Path("/"))), ContainerObserved(figures=FIGURES))
 
 
+def agent_monitor() -> Any:
+    return scripted(lambda: AgentMonitor(AgentObserved), AgentObserved(measured=True))
+
+
 def broker(tmp_path: Path) -> Any:
     script = scripted(lambda: Broker(EmbeddedBroker(tmp_path)), BrokerObserved())
     return script.on("open", open=True, bytes_in_per_s=5.0).on("shut", BrokerObserved())
@@ -55,6 +60,11 @@ def test_connection() -> None:
 def test_container_monitor() -> None:
     """All laws."""
     assert check_worker(container_monitor()).kept == tuple(LAWS)
+
+
+def test_agent_monitor() -> None:
+    """All laws, with no link to a console."""
+    assert check_worker(agent_monitor(), peers={CONSOLE: None}).kept == tuple(LAWS)
 
 
 def test_broker(tmp_path: Path) -> None:

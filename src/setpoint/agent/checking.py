@@ -9,21 +9,26 @@ from typing import Any
 
 from setpoint.agent.config import Configuration, Item, Problem, read_config
 from setpoint.agent.config.memo import Memo
-from setpoint.agent.config.model import Part
+from setpoint.agent.config.model import Engine, Part
 from setpoint.control import Registry
 from setpoint.control.variables import Scope, SpecError, as_type, rendered
 from setpoint.flows import FlowConfigError, FlowEngine
+from setpoint.services.benthos.program import Programs
 from setpoint.workers.catalogue import known_types
+from setpoint.workers.flow import FlowSpec, engine_for
 
 
 class Checker:
     """Reads a file and checks each flow in it. Remembers flows that were found good, so that an edit costs what it changed."""
 
-    def __init__(self, *, source: str, env: Mapping[str, str], engine: FlowEngine) -> None:
+    def __init__(
+        self, *, source: str, env: Mapping[str, str], engine: FlowEngine, programs: Programs | None = None
+    ) -> None:
+        self._programs = programs
         self._source = source
         self._env = env
         self._engine = engine
-        self._good: dict[tuple[str, Part], Mapping[str, object]] = {}
+        self._good: dict[tuple[str, Part], tuple[Engine, Mapping[str, object]]] = {}
         self._memo = Memo()
         self._types = known_types()
 
@@ -48,26 +53,29 @@ class Checker:
         )
 
     def _flow_problems(self, configuration: Configuration) -> Iterator[Problem]:
-        good: dict[tuple[str, Part], Mapping[str, object]] = {}
-        for item, part, flow in _flows_of(configuration):
+        good: dict[tuple[str, Part], tuple[Engine, Mapping[str, object]]] = {}
+        for item, part, asked in _flows_of(configuration):
             problems = (
-                [] if self._good.get((item, part)) == flow else list(self._problems_of(configuration, item, part, flow))
+                []
+                if self._good.get((item, part)) == asked
+                else list(self._problems_of(configuration, item, part, asked))
             )
             if not problems:
-                good[item, part] = flow
+                good[item, part] = asked
             yield from problems
         self._good = good
 
     def _problems_of(
-        self, configuration: Configuration, item: str, part: Part, flow: Mapping[str, object]
+        self, configuration: Configuration, item: str, part: Part, asked: tuple[Engine, Mapping[str, object]]
     ) -> Iterator[Problem]:
+        engine, flow = asked
         try:
-            self._engine.compile(flow)
+            engine_for(FlowSpec(config=flow, engine=engine), self._engine, self._programs)
         except FlowConfigError as error:
             for problem in error.problems:
                 line, column = configuration.locate(item, problem.path, part=part)
                 key = ".".join(str(step) for step in problem.path)
-                where = f"{item}.{part}.{key}" if part != "flow" else f"{item}.{key}"
+                where = ".".join(filter(None, (item, part if part != "flow" else "", key)))
                 yield Problem(problem.message, line, column, where, item, problem.hint, source=configuration.source)
 
 
@@ -103,11 +111,11 @@ def _spec_type(worker_type: str, types: Registry) -> Any:
         return Any
 
 
-def _flows_of(configuration: Configuration) -> Iterator[tuple[str, Part, Mapping[str, object]]]:
+def _flows_of(configuration: Configuration) -> Iterator[tuple[str, Part, tuple[Engine, Mapping[str, object]]]]:
     for bridge in configuration.bridges:
         if bridge.read is not None:
-            yield bridge.name, "read", bridge.read
+            yield bridge.name, "read", (bridge.running.engine, bridge.read)
         if bridge.write is not None:
-            yield bridge.name, "write", bridge.write
+            yield bridge.name, "write", (bridge.running.engine, bridge.write)
     for flow in configuration.flows:
-        yield flow.name, "flow", flow.flow
+        yield flow.name, "flow", (flow.running.engine, flow.flow)

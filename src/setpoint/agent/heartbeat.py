@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from setpoint.agent.vitals import p99_of
 from setpoint.control import Supervisor
 from setpoint.control.record import Record
 from setpoint.control.views import desired_text, phase_text
@@ -51,7 +52,7 @@ class Heartbeat:
         return {
             "workers": len(records),
             "phases": dict(Counter(str(phase_text(record)) or "not_alive" for record in records).most_common()),
-            "not_as_wanted": sum(not _is_as_wanted(record) for record in records),
+            "not_as_wanted": sum(not is_as_wanted(record) for record in records),
             "transitions": moves,
             "tick_lag_p99_ms": self._lag_p99_ms(),
             **{name: text for name, ask in self._troubles.items() if (text := ask())},
@@ -62,17 +63,12 @@ class Heartbeat:
 
     def _lag_p99_ms(self) -> float:
         lag = self._supervisor.core.lag
-        counts = [now - before for now, before in zip(lag.counts, self._late, strict=True)]
+        timers = [now - before for now, before in zip(lag.counts, self._late, strict=True)]
         self._late = list(lag.counts)
-        within = 0
-        for count, bound in zip(counts, lag.BUCKETS, strict=False):
-            within += count
-            if within >= 0.99 * sum(counts):
-                return bound * 1000.0 if within else 0.0
-        return lag.BUCKETS[-1] * 1000.0
+        return 1000.0 * p99_of(timers) if any(timers) else 0.0
 
 
-def _is_as_wanted(record: Record) -> bool:
+def is_as_wanted(record: Record) -> bool:
     """As ``setpoint status`` has it: who is to be stopped is, everybody else is healthy."""
     if desired_text(record) in ("stopped", "removed"):
         return phase_text(record) in ("stopped", "")

@@ -4,53 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from setpoint.agent.config import Bridge, Configuration, Flow, Item
 from setpoint.agent.environment import Windows
 from setpoint.control import ChildSpec, Monitor, Registry
 from setpoint.flows import FlowEngine
 from setpoint.namespace import Broker
-from setpoint.services import Contacts, HostReader, Resolver
-from setpoint.workers import bridge, broker, flow
+from setpoint.services import Contacts, Gate, HostLimits, HostReader, Resolver
+from setpoint.services.benthos.flows import BenthosFlows
+from setpoint.workers import agent_monitor, bridge, broker, flow
 from setpoint.workers.catalogue import known_types
+from setpoint.workers.container_monitor import ContainerMonitorSpec
 
 ROOT = "agent"
 BROKER = f"{ROOT}/broker"
+COMMUNICATOR = f"{ROOT}/communicator"
+CONTAINER_MONITOR = f"{ROOT}/container_monitor"
 KEEPING = "keeping"
 
 
 def registry_for(
-    *, engine: FlowEngine, broker_service: Broker, contacts: Contacts, data: Path, kept: Callable[[], Monitor]
+    *,
+    engine: FlowEngine,
+    benthos: BenthosFlows,
+    broker_service: Broker,
+    contacts: Contacts,
+    data: Path,
+    kept: Callable[[], Monitor],
+    vitals: agent_monitor.Vitals,
 ) -> Registry:
     """All worker types, with what they may ask for, and those that installed packages offer."""
+    reader = HostReader(data)
     return known_types(
         {KEEPING: kept},
         engine=engine,
+        benthos=benthos,
         broker=broker_service,
         contacts=contacts,
         resolver=Resolver(),
-        reader=HostReader(data),
+        reader=reader,
+        gate=Gate(reader.latest),
+        vitals=vitals,
     )
 
 
 def tree_of(configuration: Configuration, windows: Windows) -> list[ChildSpec]:
-    """The top of the tree: broker and monitor first, then bridges and flows in the order of the file."""
-    wanted = configuration.broker
+    """The top of the tree: broker and monitors first, then bridges and flows in the order of the file."""
+    wanted, own = configuration.broker, configuration.agent
     broker_spec = broker.BrokerSpec(desired_state=wanted.desired_state, idle_window_s=windows.broker_idle_s)
+    container = ContainerMonitorSpec.model_validate({**own.limits, **windows.container})
+    gate = container.limits if (own.gate if windows.gate is None else windows.gate) else None
     return [
         ChildSpec("broker", "broker", broker_spec),
-        ChildSpec("container_monitor", "container_monitor", windows.container),
+        ChildSpec("container_monitor", "container_monitor", container),
+        ChildSpec(
+            "agent_monitor",
+            "agent_monitor",
+            agent_monitor.AgentMonitorSpec(console=own.console),
+            reads={agent_monitor.CONSOLE: COMMUNICATOR},
+        ),
         ChildSpec("keeping", KEEPING),
         *(
-            ChildSpec(f"bridges/{item.name}", "bridge", _bridge(item), reads={bridge.BROKER: BROKER}, needs=(BROKER,))
+            ChildSpec(
+                f"bridges/{item.name}", "bridge", _bridge(item, gate), reads={bridge.BROKER: BROKER}, needs=(BROKER,)
+            )
             for item in configuration.bridges
         ),
         *(ChildSpec(f"flows/{item.name}", "flow", _flow(item), needs=(BROKER,)) for item in configuration.flows),
-        *(_worker(item, configuration.agent.location) for item in configuration.workers),
+        *(_worker(item, own.location) for item in configuration.workers),
     ]
 
 
-def _bridge(item: Bridge) -> bridge.BridgeSpec:
+def flow_paths(configuration: Configuration) -> set[str]:
+    """The paths of all flows, whoever runs them."""
+    read = {f"{ROOT}/bridges/{item.name}/read" for item in configuration.bridges if item.read is not None}
+    write = {f"{ROOT}/bridges/{item.name}/write" for item in configuration.bridges if item.write is not None}
+    return read | write | {f"{ROOT}/flows/{item.name}" for item in configuration.flows}
+
+
+def _bridge(item: Bridge, gate: HostLimits | None) -> bridge.BridgeSpec:
     return bridge.BridgeSpec(
         target=item.target,
         port=item.port,
@@ -61,6 +94,8 @@ def _bridge(item: Bridge) -> bridge.BridgeSpec:
         read_desired=item.read_desired,
         write_desired=item.write_desired,
         idle_window_s=item.idle_window,
+        running=flow.Running(**_running(item)),
+        gate=gate,
     )
 
 
@@ -78,4 +113,19 @@ def _worker(item: Item, location: Mapping[int, str]) -> ChildSpec:
 
 
 def _flow(item: Flow) -> flow.FlowSpec:
-    return flow.FlowSpec(config=item.flow, desired_state=item.desired_state, idle_window_s=item.idle_window)
+    return flow.FlowSpec(
+        config=item.flow,
+        desired_state=item.desired_state,
+        idle_window_s=item.idle_window,
+        **_running(item),
+    )
+
+
+def _running(item: Bridge | Flow) -> dict[str, Any]:
+    return {
+        "engine": item.running.engine,
+        "debug": item.debug_level,
+        "config_loading_s": item.running.config_loading,
+        "healthcheck_debounce_s": item.running.healthchecks,
+        "remain_running_s": item.running.remain_running,
+    }

@@ -240,8 +240,11 @@ def _of_config(text: str, file: str) -> Iterator[Fault]:
 
 def _configured(text: str, file: str) -> Any:
     from setpoint.agent.checking import Checker
+    from setpoint.agent.environment import programs_of
     from setpoint.flows import FlowEngine
     from setpoint.namespace import EmbeddedBroker
 
     unopened = EmbeddedBroker(os.devnull)  # flows that write to the broker are compiled against it, never opened
-    return Checker(source=file, env=os.environ, engine=FlowEngine(unopened)).check(text)
+    return Checker(source=file, env=os.environ, engine=FlowEngine(unopened), programs=programs_of(os.environ)).check(
+        text
+    )

@@ -1,7 +1,8 @@
 """The program ``setpoint``: its commands, and how it ends.
 
-Exit codes: 0 done, 1 could not be done, 2 wrong usage, 3 done and something is not healthy (``status``). What is wrong goes to stderr
-as one sentence with its remedy; a traceback is always a defect of Setpoint.
+Exit codes: 0 done, 1 could not be done, 2 wrong usage, 3 done and something is not healthy (``status``) or did not stop (``up``),
+4 another agent has the data directory, 5 ended at once (see `setpoint.cli.trouble`). What is wrong goes to stderr as one sentence with
+its remedy; a traceback is always a defect of Setpoint.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ USAGE = 2
 """The command line itself is wrong."""
 NOT_HEALTHY = 3
 """It was done, and something is not as it is wanted."""
+IN_USE = 4
+"""Another agent has the data directory."""
+AT_ONCE = 5
+"""It was told to end at once, or did not stop in time; what ran was not waited for."""
 
 
 class Trouble(Exception):

@@ -1,6 +1,7 @@
-"""``setpoint up``: run an agent over a config file, until told to stop.
+"""``setpoint up``: run an agent over a config file, until told to stop; as a service, where a service manager says that it is one.
 
-Exit code 0 when all workers had stopped, 1 when some had not, which are named.
+SIGTERM and SIGINT stop it in order (see `setpoint.cli.stopping`), SIGHUP has it read its config again, SIGPIPE is nothing to it. What its
+exit codes mean is said in `setpoint.cli.trouble`, by ``--help``, and in docs/service.md.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from setpoint.cli.connect import RunningAgent, forget_running, note_running
 from setpoint.cli.memory import settle
 from setpoint.cli.output import clean
 from setpoint.cli.stopping import Stop, leave, tell
-from setpoint.cli.trouble import FAILED, Trouble
+from setpoint.cli.trouble import FAILED, IN_USE, NOT_HEALTHY, Trouble
 from setpoint.places import DATA
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from setpoint.agent import Agent
+    from setpoint.agent.service import Service
+    from setpoint.api.server import Server
+
+
+CLIENTS_S = 1.0
+"""Seconds for clients of the API to let go, after everything else has stopped."""
 
 
 class LogLevel(StrEnum):
@@ -64,13 +71,15 @@ FormatOption = Annotated[LogFormat, typer.Option("--log-format", help="For peopl
 
 
 class Run(NamedTuple):
-    """What to run and how: the config file, where its state is kept, where to listen, and what to tell the user besides."""
+    """What to run and how: the config file, where its state is kept, where to listen, what to tell the user besides, and whether SIGHUP
+    has the config read again; otherwise it stops."""
 
     config: Path
     data: Path
     host: str
     port: int | None
     hints: tuple[str, ...] = ()
+    hangups: bool = False
 
 
 def up(
@@ -89,14 +98,34 @@ def up(
     log_level: LevelOption = LogLevel.info,
     log_format: FormatOption = LogFormat.console,
 ) -> None:
-    """Run an agent: keep a config file in force, and follow its edits."""
+    """Run an agent: keep a config file in force, and follow its edits.
+
+    \b
+    Signals:
+      SIGTERM, SIGINT  stop in order, within 10 s; a second one: at once
+      SIGHUP           read the config now
+    \b
+    Exit codes:
+      0  stopped in order
+      1  could not start, or broke down
+      2  wrong usage
+      3  stopped, but something had not stopped in time and is named
+      4  another agent has the data directory
+      5  ended at once: a second signal, or not stopped within 10 s
+    """
+    import faulthandler
+    import signal
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a config that could be read again
+    with suppress(OSError, ValueError, RuntimeError):  # no stderr
+        faulthandler.enable()  # a watchdog ends a process by SIGABRT; then the log has where it hung
     from setpoint.telemetry import configure
 
     if not config.is_file():
         raise Trouble(f"there is no file {config}", "name a config.yaml, or try 'setpoint demo'")
     config = config.absolute()  # not resolved: what a link points to may be exchanged
     configure(level=log_level.value, format=log_format.value)
-    leave(run(Run(config, data or config.parent / DATA, host, port)))
+    leave(run(Run(config, data or config.parent / DATA, host, port, hangups=True)))
 
 
 def run(what: Run) -> int:
@@ -105,7 +134,7 @@ def run(what: Run) -> int:
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    stop = Stop(loop)
+    stop = Stop(loop, hangups=what.hangups)
     try:
         return loop.run_until_complete(_keep(what, stop))
     except Trouble as trouble:
@@ -119,31 +148,27 @@ def run(what: Run) -> int:
 
 
 async def _keep(what: Run, stop: Stop) -> int:
-    import asyncio
-
+    from setpoint.agent.service import Service
     from setpoint.api.server import Server, url_of
+    from setpoint.services.notify import Notifier
 
+    notifier = Notifier.from_environment(os.environ)
     agent = _agent(what)
+    stop.save = agent.store.flush
     listener = await _listen(agent, what)
     server = Server(_app(agent, what.host), listener)
     url = url_of(listener)
     await agent.start()
-    settling = asyncio.create_task(settle())
     serving = server.begin()
     note = note_running(RunningAgent(url, os.getpid(), str(what.config), str(what.data.absolute())), os.environ)
     _announce(what, url)
     try:
-        await _until_told(stop, serving)
-        left = await agent.stop()
+        left = await _until_told(stop, agent, Service(agent, notifier), serving)
     finally:
-        settling.cancel()
         if note is not None:
             forget_running(note, os.getpid())
-    await server.end()
-    for path in left:
-        tell(f"did not stop in time: {clean(path)}")
-    tell("stopped" if not left else f"stopped, except {len(left)}")
-    return 0 if stop and not left else FAILED
+    await _end(server)
+    return _outcome(left, told=bool(stop))
 
 
 def _agent(what: Run) -> Agent:
@@ -155,7 +180,9 @@ def _agent(what: Run) -> Agent:
 
     try:
         return Agent(what.config, data=what.data, env=os.environ)
-    except (DataInUse, StoreError) as error:
+    except DataInUse as error:
+        raise Trouble(*str(error).split("; ", 1), code=IN_USE) from None
+    except StoreError as error:
         raise Trouble(*str(error).split("; ", 1)) from None
     except BadEnvironment as error:
         raise Trouble(str(error), "correct the environment variable, or unset it") from None
@@ -183,15 +210,45 @@ def _app(agent: Agent, host: str) -> FastAPI:
     return app
 
 
-async def _until_told(stop: Stop, serving: asyncio.Task[None]) -> None:
-    """Until a signal came, or the server ended by itself, which it never should."""
+async def _until_told(stop: Stop, agent: Agent, service: Service, serving: asyncio.Task[None]) -> list[str]:
+    """Until a signal came, or the server ended by itself, which it never should. Returns what had not stopped in time."""
     import asyncio
 
-    waiting = asyncio.ensure_future(stop.wait())
+    telling = asyncio.create_task(service.keep())
+    beside = [asyncio.create_task(each) for each in (settle(), _obey_hangups(stop, service))]
+    waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({waiting, serving}, return_when=asyncio.FIRST_COMPLETED)
     if not stop:
-        waiting.cancel()
         tell("setpoint: the HTTP server ended by itself; stopping")
+    service.stopping()
+    for task in (*beside, waiting):
+        task.cancel()
+    try:
+        return await agent.stop()
+    finally:
+        telling.cancel()
+
+
+async def _obey_hangups(stop: Stop, service: Service) -> None:
+    while True:
+        await stop.hung_up()
+        await service.reload()
+
+
+async def _end(server: Server) -> None:
+    """All that is kept has been closed; clients that do not let go are not waited for."""
+    import asyncio
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLIENTS_S):
+            await server.end()
+
+
+def _outcome(left: list[str], *, told: bool) -> int:
+    for what in left:
+        tell(f"did not stop in time: {clean(what)}")
+    tell("stopped" if not left else f"stopped, except {len(left)}")
+    return FAILED if not told else NOT_HEALTHY if left else 0
 
 
 def _command() -> str:

@@ -4,7 +4,8 @@ The interpreter knows no database, no disk and no screen. It is given
 
     resources     where states and arcs that name resources get them from
     events        who is told what happens to a record; a listener that raises is logged and changes nothing
-    checkpoint    who keeps the progress of a run each time a record has left a state; one that raises ends the run, by design
+    checkpoint    who keeps the progress of a run each time a record has left a state and nothing of what it did is in an open transaction;
+                  one that raises ends the run, by design
 
 each of them optional, each with the shape written here.
 """
@@ -69,8 +70,9 @@ class Token(msgspec.Struct, frozen=True):
 
     `step` is how many of the state's functions are done: 0 means that it is about to enter; `arc` and `arc_step` are set where it stopped
     on an arc (its place in the order in which arcs are tried). `failing` is set while the record, failed for good, only visits states
-    that run on failure. `since` is set while it waits in its state for an event or for time: from when on, in seconds since the epoch.
-    Everything in it but `record` and the records of `frames` is plain data, and those are the user's.
+    that run on failure. `since` is set while it waits in its state for an event or for time: from when on, in seconds since the epoch;
+    `looked` is when the arcs that time opens were last tried. `before` is the token that the last error on its way was met with: where it
+    is tried again from, should it fail. Everything but the records, here and in `frames`, is plain data, and those are the user's.
     """
 
     record: Any
@@ -85,6 +87,8 @@ class Token(msgspec.Struct, frozen=True):
     handled: tuple[StepError, ...] = ()
     failing: StepError | None = None
     since: float = 0.0
+    looked: float = 0.0
+    before: Token | None = None
 
 
 class Sent(NamedTuple):
@@ -98,7 +102,8 @@ class Progress(msgspec.Struct, frozen=True):
     """A run between two states, whole: the records still on their way, in the order of their turns, and the ends of those that are not.
 
     `waiting` are those that stand in a state until an event or time lets them go on. `split` is the path up to where the record first
-    became several, None where it is one. `variables` are those that the functions of the run share.
+    became several, None where it is one. `variables` are those that the functions of the run share. `failed` are the records that ended as
+    failures, each as it stood before that.
     """
 
     run: str
@@ -107,6 +112,12 @@ class Progress(msgspec.Struct, frozen=True):
     split: tuple[str, ...] | None = None
     waiting: tuple[Token, ...] = ()
     variables: dict[str, Any] = {}
+    failed: tuple[Token, ...] = ()
+
+    def again(self) -> Progress:
+        """The run with its records that failed on their way once more, behind the others."""
+        ends = tuple(end for end in self.ends if end.success)
+        return msgspec.structs.replace(self, tokens=(*self.tokens, *self.failed), ends=ends, failed=())
 
 
 class Kind(StrEnum):
@@ -180,6 +191,9 @@ class Resources(Protocol):
 
     def drop(self, owner: str) -> None:
         """The run was broken off and cannot wait: everything it has is given back, nothing of it is kept."""
+
+    def unsettled(self, owner: str) -> bool:
+        """Whether something that the run did would still be undone if it were broken off."""
 
     def free(self, names: Mapping[str, str]) -> bool:
         """Whether all of them could be had without waiting."""

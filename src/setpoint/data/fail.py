@@ -39,9 +39,9 @@ def genuine(fault: Exception) -> Exception:
 
 
 def message_of(fault: Exception) -> str:
-    """What it says, also where its own text fails."""
+    """What it says, also where its own text fails, or has parts that are no characters (names of files may)."""
     try:
-        return str(fault)
+        return str(fault).encode("utf-8", "backslashreplace").decode()
     except Exception as error:
         return f"it could not be written as text: {type(error).__name__}"
 

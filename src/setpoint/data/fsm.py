@@ -157,11 +157,12 @@ class SimpleFSM:
         from setpoint.data.batch import run_batch
         from setpoint.data.runs import batches
 
-        share: dict[str, Any] = {"concurrency": max_workers, "processes": processes, "in_loop": self._in_loop}
+        plan = self.plan
+        share: dict[str, Any] = {"concurrency": max_workers, "in_loop": self._in_loop}
         if self._kept is None:
-            return run_batch(self.plan, records, ordered=ordered, on_progress=on_progress, **share)
-        kept = self._many().batch(run)
-        return batches.carry(kept, records, lambda lot: run_batch(self.plan, lot, **share), on_progress)
+            return run_batch(plan, records, ordered=ordered, on_progress=on_progress, processes=processes, **share)
+        with batches.carrying(plan, processes=processes, **share) as lot_of:
+            return batches.carry(self._many().batch(run), records, lot_of, on_progress)
 
     async def aprocess_batch(
         self, records: Iterable[Any] | AsyncIterable[Any], *, ordered: bool = True, max_workers: int = 100,
@@ -171,13 +172,12 @@ class SimpleFSM:
         from setpoint.data.batch import arun_batch
         from setpoint.data.runs import batches
 
+        plan = self.plan
         if self._kept is None:
-            return await arun_batch(
-                self.plan, records, ordered=ordered, concurrency=max_workers, on_progress=on_progress
-            )
+            return await arun_batch(plan, records, ordered=ordered, concurrency=max_workers, on_progress=on_progress)
         kept = self._many().batch(run)
         return await batches.acarry(
-            kept, records, lambda lot: arun_batch(self.plan, lot, concurrency=max_workers), on_progress
+            kept, records, lambda lot: arun_batch(plan, lot, concurrency=max_workers), on_progress
         )
 
     def process_stream(self, source: Any, sink: Any = None, *, run: str = "", **options: Any) -> StreamReport:
@@ -218,8 +218,6 @@ class SimpleFSM:
         about = {"input": named(source), "output": named(sink)}
         kept = self._many().stream(run, about, each=not ends[1].keeps_mark)
         tell = options.get("on_commit")
-        if options.get("resume"):
-            options.setdefault("start", kept.mark)
 
         def commit(mark: Any) -> Any:
             kept.keep(mark)
@@ -227,6 +225,8 @@ class SimpleFSM:
 
         options["on_commit"] = commit
         with kept:
+            if options.get("resume"):
+                options.setdefault("start", kept.mark)
             yield kept, ends
 
     def swap(

@@ -18,7 +18,6 @@ it is told to pause, `Pause`.
 from __future__ import annotations
 
 import inspect
-from collections import deque
 from collections.abc import Awaitable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +30,11 @@ from setpoint.data.definition import DataMode, Strategy
 from setpoint.data.draft import DraftDict, DraftList, settled
 from setpoint.data.errors import TimedOut, TooManyParts, TooManyTransitions
 from setpoint.data.modes import VERSIONS, deep_copy, draft, restore
-from setpoint.data.result import DROP, DROPPED, Result, Several, StepError, joined
+from setpoint.data.result import DROP, DROPPED, Result, Several, StepError
 from setpoint.data.retrying import pause_after
 from setpoint.data.rows import Step, Way
 from setpoint.data.site import Arrived, Pause, Site, Steps
+from setpoint.data.tokens import Tokens
 from setpoint.data.waiting import pending, woken
 
 if TYPE_CHECKING:
@@ -111,29 +111,23 @@ class Walk:
             self.supply.drop(self.run)
 
     def _all(self, progress: Progress, first: Steps | None) -> Steps:
-        tokens = map(self._in_hand, (*progress.waiting, *progress.tokens))
-        queue, ends, split = deque(tokens), list(progress.ends), progress.split
-        waiting: list[Token] = []
-        checkpoint = self.plan.checkpoint
-        while queue or first is not None:
-            outcome = yield from (self._leg(queue.popleft()) if first is None else first)
-            first = None
-            if type(outcome) is Result:
-                ends.append(outcome)
-            elif type(outcome) is Token:
-                (waiting.append if outcome.since else queue.append if self.fans else queue.appendleft)(outcome)
+        keeps, most = self.plan.checkpoint is not None, self.plan.definition.max_parts
+        in_hand = map(self._in_hand, (*progress.waiting, *progress.tokens))
+        tokens = Tokens(progress, in_hand, fans=self.fans, notes=keeps)
+        while tokens.queue or first is not None:
+            if first is not None:
+                token, outcome, first = None, (yield from first), None
             else:
-                split = outcome[0].path if split is None else split
-                (queue.extend if self.fans else queue.extendleft)(outcome if self.fans else reversed(outcome))
-                if len(queue) + len(ends) + len(waiting) > self.plan.definition.max_parts:
-                    ends += [fail.gave_up(self, token, TooManyParts(self.plan.definition.max_parts)) for token in queue]
-                    break
-            if checkpoint is not None and (queue or waiting):
-                variables = self.context.variables
-                yield from self._keep(Progress(self.run, tuple(queue), tuple(ends), split, tuple(waiting), variables))
-        if waiting:
-            return pending(self, waiting)
-        return ends[0] if split is None else joined(ends, split, duration=self.plan.clock() - self.started)
+                token = tokens.queue.popleft()
+                outcome = yield from self._leg(token)
+            tokens.came(token, outcome)
+            if len(tokens) > most and type(outcome) is list:
+                tokens.give_up([fail.gave_up(self, token, TooManyParts(most)) for token in tokens.queue])
+            if keeps and (broken := (yield from self._keep(tokens))) is not None:
+                return broken
+        if tokens.waiting:
+            return pending(self, tokens.waiting)
+        return tokens.result(duration=self.plan.clock() - self.started)
 
     def _in_hand(self, token: Token) -> Token:
         """A token that this run begins with: the shared records of the states that pushed it are watched from here."""
@@ -146,13 +140,28 @@ class Walk:
             frames.append(frame)
         return msgspec.structs.replace(token, frames=tuple(frames)) if frames else token
 
-    def _keep(self, progress: Progress) -> Steps:
+    def _keep(self, tokens: Tokens) -> Steps:
+        """Has the run kept as it stands, unless what it did would still be undone if it were broken off.
+
+        All that is left of it waiting, it is committed before; gives the result where that went wrong.
+        """
+        if self._acquired and self.supply is not None and self.supply.unsettled(self.run):
+            if tokens.waiting and not tokens.queue:
+                fault = yield from self._finish(True)
+                if fault is not None:
+                    return fail.gave_up(self, tokens.waiting[0], fault)
+            elif not self.pausing:
+                return None
+        if not tokens.worth_keeping():
+            return None
         assert self.plan.checkpoint is not None
+        progress = tokens.progress(self.run, self.context.variables)
         out = self.plan.checkpoint(progress)
         if inspect.isawaitable(out):
             yield out
-        token = (progress.tokens or progress.waiting)[0]
+        token = (*progress.tokens, *progress.waiting, *progress.failed)[0]
         self.tell(Kind.CHECKPOINT, token.network, token.state, record=token.record, token=token)
+        return None
 
     def _leg(self, token: Token) -> Steps:
         """Visit after visit, as long as there is one token and nobody else's turn."""

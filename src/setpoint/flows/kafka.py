@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from setpoint.flows.component import Duration, Fields
 from setpoint.flows.mqtt import Tls
-from setpoint.namespace.kafka_client import MECHANISMS, Access
+from setpoint.namespace.kafka.client import MECHANISMS, Access
 
 CONNECT_WITHIN: Final = 5.0
 

@@ -96,6 +96,12 @@ def changed(run: str, **fields: Any) -> Statement:
     return f"UPDATE runs SET {names} WHERE id = ?", (*fields.values(), run)
 
 
+def released(run: str, owner: str, **fields: Any) -> Statement:
+    """The owner lets go of a run, if it still has it; columns of it, by name."""
+    names = ", ".join(f"{name} = ?" for name in ("owner", *fields))
+    return f"UPDATE runs SET {names} WHERE id = ? AND owner = ?", ("", *fields.values(), run, owner)
+
+
 def stepped(step: StepRow) -> Statement:
     """One more step of a run."""
     marks = ", ".join("?" * len(STEP_COLUMNS))
@@ -124,6 +130,11 @@ def forgotten(run: str) -> list[Statement]:
 def defined(hash: str, name: str, text: str) -> Statement:
     """A machine is kept under its hash."""
     return "INSERT OR IGNORE INTO definitions VALUES (?, ?, ?)", (hash, name, text)
+
+
+def storable(text: str) -> str:
+    """The text as a database can hold it: half a character, which Python makes of file names that are no UTF-8, as an escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _json(value: Mapping[str, Any]) -> str:

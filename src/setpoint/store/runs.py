@@ -7,11 +7,11 @@
     definitions  machines by their hash, so that a run can go on with the machine it began with
 
 Every change is a `Statement`, and `RunStore.write` does any number of them in one transaction: whoever has many runs in hand commits their
-steps together. A run is carried by one `owner` at a time. An owner is a process; one that is gone owns nothing, so a run that was left
-behind by ``kill -9`` can be claimed at once.
+steps together. A run is carried by one `owner` at a time: a process, or a part of one that knows what it carries. A process that is gone
+owns nothing, so a run that was left behind by ``kill -9`` can be claimed at once.
 
 A commit is in the operating system's hands when `write` returns: it survives the death of the process. With ``sync="power"`` it is on the
-disk, and survives the machine's.
+disk, and survives the machine's. Where the file was deleted or replaced meanwhile nothing is written any more, and that is said.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -34,6 +37,10 @@ from setpoint.store.schema import BUSY_S, NewerSchema, NotAStore, is_damage, tra
 APPLICATION_ID: Final = 0x53745275
 """``StRu``; see https://www.sqlite.org/pragma.html#pragma_application_id."""
 SCHEMA: Final = 1
+PATIENCE_S: Final = 5 * BUSY_S
+"""How long a lock of another process is waited for."""
+_TOLERANT: Final = partial(str, encoding="utf-8", errors="replace")
+"""How text is read: one broken character shall cost nothing but itself."""
 Sync = Literal["process", "power"]
 
 _TABLES: Final = (
@@ -69,6 +76,8 @@ class RunStore:
         self._lock = threading.RLock()
         with self._told():
             self._connection = _opened(self.file, sync=sync, read_only=read_only)
+            self._place = self.file.absolute()
+            self._identity = _identity(self._place)
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -77,16 +86,16 @@ class RunStore:
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Do all of them, or none. Raises `StoreError`."""
-        with self._lock, self._told(), transaction(self._connection) as connection:
+        with self._writing() as connection:
             for sql, group in groupby(statements, key=lambda statement: statement[0]):
                 connection.executemany(sql, (values for _, values in group))
 
     def claim(self, run: str, owner: str, *, again: bool = False) -> bool:
         """Have this owner carry the run; False where another that lives does, or where it has ended (and may not be tried `again`)."""
-        with self._lock, self._told(), transaction(self._connection) as connection:
+        with self._writing() as connection:
             found = connection.execute("SELECT owner, status FROM runs WHERE id = ?", (run,)).fetchone()
             over = ("done",) if again else ("done", "failed", "stopped")
-            if found is None or found[1] in over or (found[0] and lives(found[0])):
+            if found is None or found[1] in over or (found[0] not in ("", owner) and lives(found[0])):
                 return False
             connection.execute("UPDATE runs SET owner = ?, status = 'running', ended = NULL WHERE id = ?", (owner, run))
             return True
@@ -98,8 +107,9 @@ class RunStore:
 
     def begins(self, prefix: str) -> list[RunRow]:
         """The runs whose names begin so, at most ten."""
-        upper = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\U0010ffff"
-        return self._rows(f"SELECT {ALL} FROM runs WHERE id >= ? AND id < ? LIMIT 10", (prefix, upper))
+        return self._rows(
+            f"SELECT {ALL} FROM runs WHERE id >= ? AND substr(id, 1, length(?)) = ? LIMIT 10", (prefix, prefix, prefix)
+        )
 
     def find(self, query: Query) -> list[RunRow]:
         """The runs that are asked for, the newest first."""
@@ -124,13 +134,17 @@ class RunStore:
         return counts
 
     def due(self, now: float) -> list[RunRow]:
-        """The waiting runs whose time has come."""
-        return self._rows(f"SELECT {ALL} FROM runs WHERE status = 'waiting' AND wake <= ? ORDER BY wake", (now,))
+        """The runs whose time has come: those that wait, and those with which a process died since."""
+        rows = self._rows(
+            f"SELECT {ALL} FROM runs WHERE status IN ('waiting', 'running') AND wake <= ? ORDER BY wake", (now,)
+        )
+        return [row for row in rows if row.status != "running"]
 
     def next_wake(self) -> float | None:
-        """When the time of the next waiting run comes."""
-        (found,) = self._all("SELECT min(wake) FROM runs WHERE status = 'waiting'", ())[0]
-        return None if found is None else float(found)
+        """When the time of the next run comes that waits, or with which a process died."""
+        waiting = self._all("SELECT min(wake) FROM runs WHERE status = 'waiting'", ())
+        left = self._all("SELECT wake, owner FROM runs WHERE status = 'running' AND wake IS NOT NULL", ())
+        return min([wake for (wake,) in waiting if wake is not None] + [wake for wake, by in left if not lives(by)], default=None)
 
     def progress(self, run: str) -> bytes | None:
         """Where an unfinished run stands."""
@@ -154,6 +168,11 @@ class RunStore:
         (found,) = self._all("SELECT max(number) FROM steps WHERE run = ?", (run,))[0]
         return -1 if found is None else int(found)
 
+    def lot(self, run: str, first: int) -> bytes | None:
+        """The lot of a batch or a stream that begins with this record."""
+        found = self._all("SELECT data FROM results WHERE run = ? AND first = ?", (run, first))
+        return found[0][0] if found else None
+
     def results(self, run: str) -> Iterator[tuple[int, bytes]]:
         """The lots of a batch or a stream, in order, one at a time in memory."""
         first = -1
@@ -172,7 +191,7 @@ class RunStore:
         """Forget runs that ended before that time, and machines that no run names; how many runs. Unfinished runs stay."""
         spared = ("done", "stopped") if keep_failed else ("done", "stopped", "failed")
         marks = ", ".join("?" * len(spared))
-        with self._lock, self._told(), transaction(self._connection) as connection:
+        with self._writing() as connection:
             old = f"SELECT id FROM runs WHERE ended < ? AND status IN ({marks})"
             for part in PARTS:
                 connection.execute(f"DELETE FROM {part} WHERE run IN ({old})", (before, *spared))
@@ -194,11 +213,19 @@ class RunStore:
             return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction. Raises `StoreError` where the file is no longer the one that was opened: what is written there is lost."""
+        with self._lock, self._told(), transaction(self._connection) as connection:
+            if _identity(self._place) != self._identity:
+                raise StoreError(f"{self.file} was deleted or replaced while it was in use; open it anew")
+            yield connection
+
+    @contextmanager
     def _told(self) -> Iterator[None]:
-        """Has what SQLite raises say which file it is about."""
+        """Has what SQLite raises say which file it is about; what is the matter with the values themselves is raised as it is."""
         try:
             yield
-        except sqlite3.IntegrityError:
+        except (sqlite3.IntegrityError, sqlite3.DataError):
             raise
         except (sqlite3.Error, OSError) as error:
             if is_damage(error):
@@ -214,20 +241,37 @@ def me() -> str:
 
 
 def lives(owner: str) -> bool:
-    """Whether that process is still there. Owners are looked for on this machine: the file is not for several."""
-    number, _, began = owner.partition(":")
+    """Whether that process is still there; behind a slash it may say which part of it. The file is for one machine, not for several."""
+    number, _, began = owner.partition("/")[0].partition(":")
     return number.isdigit() and _began(int(number)) == began != ""
 
 
 def _began(number: int) -> str:
     """When a process began, in the kernel's ticks, with the machine's own start; empty where there is none. See proc(5), ``stat``."""
     try:
-        stat = Path(f"/proc/{number}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        stat = Path(f"/proc/{number}/stat").read_text(errors="replace")
     except OSError:
         return ""
     fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else f"{fields[19]}-{boot}"
+    return "" if fields[0] in "ZX" else f"{fields[19]}-{_boot()}"
+
+
+@cache
+def _boot() -> str:
+    """Which start of the machine this is; empty where that is hidden."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return ""
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """Which file it is, whatever it is called; zeros where there is none."""
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _status(status: str, owner: str) -> Status:
@@ -236,9 +280,17 @@ def _status(status: str, owner: str) -> Status:
 
 def _row(found: Sequence[Any]) -> RunRow:
     fields = dict(zip(COLUMNS, found, strict=True))
-    fields["about"] = msgspec.json.decode(fields["about"])
+    fields["about"] = _about(fields["about"])
     fields["status"] = _status(fields["status"], fields["owner"])
     return RunRow(**fields)
+
+
+def _about(text: str) -> dict[str, Any]:
+    """What it was started with; nothing where that cannot be read: it is there for people, and no reason not to show the others."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return {}
 
 
 def _where(query: Query) -> tuple[str, list[Any]]:
@@ -263,31 +315,72 @@ def _where(query: Query) -> tuple[str, list[Any]]:
 
 
 def _opened(file: Path, *, sync: Sync, read_only: bool) -> sqlite3.Connection:
-    if read_only and not file.is_file():
-        raise NotAStore(f"there are no runs at {file}")
+    if read_only:
+        return _opened_for_reading(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
         file.touch(mode=0o600)  # records are in it
-    connection = sqlite3.connect(file, timeout=BUSY_S * 5, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(file, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
     try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (schema,) = connection.execute("PRAGMA user_version").fetchone()
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if application != APPLICATION_ID and (application or tables):
-            raise NotAStore(f"{file} is a database of another program; name another file for the runs")
-        if schema > SCHEMA:
-            raise NewerSchema(f"{file} was written by a newer version (schema {schema}); use that one, or another file")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _recognised(connection, file)
+        _keep_a_log(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if sync == 'power' else 'NORMAL'}")
         connection.execute("PRAGMA journal_size_limit = 8388608")
-        if schema < SCHEMA:
-            with transaction(connection):
-                if (
-                    connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA
-                ):  # another process may have been faster
-                    for statement in _TABLES:
-                        connection.execute(statement)
+        with transaction(connection):
+            if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA:
+                for statement in _TABLES:
+                    connection.execute(statement)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _opened_for_reading(file: Path) -> sqlite3.Connection:
+    if not file.is_file():
+        raise NotAStore(f"there are no runs at {file}")
+    name = f"file:{quote(str(file.absolute()))}?mode=ro"
+    if not os.access(file.parent, os.W_OK) and not file.with_name(file.name + "-wal").exists():
+        name += "&immutable=1"  # SQLite cannot make the files with which it follows a writer; without a log there is none
+    connection = sqlite3.connect(name, uri=True, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
+    try:
+        if _recognised(connection, file) < SCHEMA:
+            raise NotAStore(f"there are no runs in {file} yet")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _recognised(connection: sqlite3.Connection, file: Path) -> int:
+    """The schema; 0 for a file that is to become a run store. Raises `NotAStore` and `NewerSchema`.
+
+    All is asked at one moment: another process may be making the tables just now.
+    """
+    connection.text_factory = _TOLERANT
+    connection.execute("BEGIN")
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    if application != APPLICATION_ID and (application or tables):
+        raise NotAStore(f"{file} is a database of another program; name another file for the runs")
+    if schema > SCHEMA:
+        raise NewerSchema(f"{file} was written by a newer version (schema {schema}); use that one, or another file")
+    return int(schema)
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Write ahead. SQLite does not wait for a lock here, where two processes make the file at once."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)

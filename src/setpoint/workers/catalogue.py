@@ -10,6 +10,7 @@ from typing import Any
 from setpoint.control import LIFECYCLE, Monitor, Registry, Worker
 from setpoint.control.registry import Factory
 from setpoint.machine import Machine
+from setpoint.workers.agent_monitor import AgentMonitor
 from setpoint.workers.bridge import Bridge
 from setpoint.workers.broker import Broker
 from setpoint.workers.connection import Connection
@@ -22,6 +23,7 @@ WORKERS: Mapping[str, type[Worker[Any, Any, Any]]] = {
     "flow": Flow,
     "broker": Broker,
     "container_monitor": ContainerMonitor,
+    "agent_monitor": AgentMonitor,
     "keeping": Monitor,
 }
 """Worker classes by worker type."""

@@ -1,32 +1,46 @@
 """The container monitor machine: has the box we run on what it needs.
 
 Active while processor, memory and disk are below their limits; degraded once one has been at or over its limit without a break for the
-hold time, and named. Limits and hold come from the spec, whose defaults the environment may set.
+hold time, and named; active again as soon as all are below. A figure that cannot be measured counts as not below: the reason says which,
+and why. Limits and hold come from the spec, whose defaults config and environment may set. A figure that comes close to its limit is a
+warning: the reason of `active`.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.control import Observation, Snapshot, Worker, wanted
 from setpoint.machine import Phase, Setting, State, Verdict, guard, held
-from setpoint.services import HostFigures, HostReader
+from setpoint.services import HostFigures, HostLimits, HostReader
+from setpoint.services.host import near_limit, over_limit
 
 HOLD = Setting("hold_s", 15.0)
+GAUGES: Final = ("cpu_percent", "cpu_cores", "throttled_percent", "memory_percent", "memory_used_bytes", "memory_total_bytes",
+                 "disk_percent", "disk_used_bytes", "disk_total_bytes")  # fmt: skip
+"""The figures that are exported as metrics."""
+PLAIN: Final = HostLimits()
 
 
 class ContainerMonitorSpec(BaseModel):
-    """Limits in percent of what we may use; `hold_s` in seconds."""
+    """Limits in percent of what we may use, of scheduling periods for `throttled_limit_percent`; `hold_s` in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     desired_state: Literal["active", "stopped"] = "active"
-    cpu_limit_percent: float = Field(default=85.0, gt=0, le=100)
-    ram_limit_percent: float = Field(default=90.0, gt=0, le=100)
-    disk_limit_percent: float = Field(default=90.0, gt=0, le=100)
+    cpu_limit_percent: float = Field(default=PLAIN.cpu_percent, gt=0, le=100)
+    ram_limit_percent: float = Field(default=PLAIN.memory_percent, gt=0, le=100)
+    disk_limit_percent: float = Field(default=PLAIN.disk_percent, gt=0, le=100)
+    throttled_limit_percent: float = Field(default=PLAIN.throttled_percent, gt=0, le=100)
     hold_s: float = Field(default=HOLD.default, ge=0)
+
+    @property
+    def limits(self) -> HostLimits:
+        return HostLimits(
+            self.cpu_limit_percent, self.ram_limit_percent, self.disk_limit_percent, self.throttled_limit_percent
+        )
 
 
 class ContainerObserved(Observation, frozen=True):
@@ -47,20 +61,21 @@ def measured(s: Seen) -> bool:
 @guard
 def within_limits(s: Seen) -> Verdict:
     "every metric is below its limit"
-    over = _over_limit(s)
-    return Verdict(not over, over or "all below")
+    wrong = _not_ok(s)
+    return Verdict(not wrong, wrong or "all below")
 
 
-def _over_limit(s: Seen) -> str:
-    figures, limits = s.observed.figures, s.desired
+def _not_ok(s: Seen) -> str:
+    """What is at or over its limit, or not known."""
+    figures = s.observed.figures
     if figures is None:
         return "not measured yet"
-    rows = (
-        ("CPU", figures.cpu_percent, limits.cpu_limit_percent),
-        ("memory", figures.memory_percent, limits.ram_limit_percent),
-        ("disk", figures.disk_percent, limits.disk_limit_percent),
-    )
-    return ", ".join(f"{name} {value:g} % (limit {limit:g} %)" for name, value, limit in rows if value >= limit)
+    return over_limit(figures, s.desired.limits) or ("CPU not measured yet" if figures.cpu_percent is None else "")
+
+
+def _warning(s: Seen) -> str:
+    near = near_limit(s.observed.figures, s.desired.limits) if s.observed.figures is not None else ""
+    return f"warning: {near}" if near else ""
 
 
 class ContainerMonitor(Worker[ContainerMonitorSpec, ContainerMonitorSpec, ContainerObserved]):
@@ -68,8 +83,8 @@ class ContainerMonitor(Worker[ContainerMonitorSpec, ContainerMonitorSpec, Contai
 
     monitoring_stopped = State(Phase.STOPPED, reason="stopped")
     monitoring_starting = State(Phase.STARTING, reason="starting: first measurement under way")
-    degraded = State(Phase.DEGRADED, reason=lambda s: f"metrics not ok: {_over_limit(s) or 'first measurement is in'}")
-    active = State(Phase.HEALTHY)
+    degraded = State(Phase.DEGRADED, reason=lambda s: f"metrics not ok: {_not_ok(s) or 'first measurement is in'}")
+    active = State(Phase.HEALTHY, reason=_warning)
     monitoring_stopping = State(Phase.STOPPING, reason="stopping")
 
     arcs = [
@@ -85,7 +100,11 @@ class ContainerMonitor(Worker[ContainerMonitorSpec, ContainerMonitorSpec, Contai
         self._reader = reader
 
     async def collect_observed_state(self, desired: ContainerMonitorSpec) -> ContainerObserved:
-        """Read the figures: a few small files, too cheap for a thread."""
+        """A new reading of the host, for everybody who looks at it. Raises `OSError` while the one before has not come back."""
         if desired.desired_state == "stopped":
             return ContainerObserved()
-        return ContainerObserved(figures=self._reader.read())
+        figures = await self._reader.read()
+        for name in GAUGES:
+            if (value := getattr(figures, name)) is not None:
+                self.context.gauge(name, value)
+        return ContainerObserved(figures=figures)

@@ -17,6 +17,7 @@ from setpoint.agent.config.bridge_config import BridgeConfig, read_bridge_config
 from setpoint.agent.config.code import with_code_read
 from setpoint.agent.config.model import Bridge, DesiredState, Part
 from setpoint.agent.config.render import Rendering, Templates, check_actions
+from setpoint.agent.config.settings import running
 from setpoint.configfile.fields import Fields, Place, Report
 from setpoint.configfile.node import Mapping, Mark, Node, Scalar, plain
 from setpoint.namespace.location import LocationError, location_path, merge
@@ -94,7 +95,7 @@ def _body(node: Node, place: Place, around: Surroundings) -> TemplateBody:
 def read_bridge(item: Fields, around: Surroundings, nodes: dict[tuple[Part, str], Node]) -> Bridge | None:
     """One bridge, or None when it has an error. What `nodes` gets is for `Configuration.locate`."""
     errors = around.report.errors
-    name, wanted, debug = name_of(item), desired(item), item.boolean("debug_level")
+    name, wanted, debug, how = name_of(item), desired(item), item.boolean("debug_level"), running(item)
     with item.fields("protocolConverterServiceConfig", required="config or templateRef, and variables") as service:
         debug = service.boolean("debug_level") or debug
         read_desired = desired(service, "readDFCDesiredState", default="active")
@@ -127,6 +128,7 @@ def read_bridge(item: Fields, around: Surroundings, nodes: dict[tuple[Part, str]
         debug_level=debug or config.debug_level,
         template=template or None,
         idle_window=around.idle_window,
+        running=how,
         line=item.mark[0],
     )
 

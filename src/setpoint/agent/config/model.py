@@ -17,6 +17,7 @@ from setpoint.configfile.problem import Problem
 
 DesiredState = Literal["active", "stopped"]
 Part = Literal["read", "write", "flow"]
+Engine = Literal["auto", "embedded", "benthos"]
 
 METRICS_PORT = 8080
 IDLE_WINDOW = 30.0
@@ -27,10 +28,16 @@ RETENTION_MS = 604_800_000
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """The agent itself: where it stands and where its metrics are served."""
+    """The agent itself: where it stands, where its metrics are served, and what it may take of the host."""
 
     location: Mapping[int, str] = field(default_factory=dict)
     metrics_port: int = METRICS_PORT
+    console: str = ""
+    """The host name of the console that it is to report to; "" for none."""
+    gate: bool = False
+    """Whether new bridges are held back while the host is at one of its limits."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Those that are given, by their names in the spec of the container monitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,16 @@ class Broker:
     retention_bytes: int = 0
     """0: unlimited."""
     line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a flow is run: by which engine, and how long each gate of its start lasts, in seconds."""
+
+    engine: Engine = "auto"
+    config_loading: float = 5.0
+    healthchecks: float = 5.0
+    remain_running: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,7 @@ class Bridge:
     template: str | None = None
     idle_window: float = IDLE_WINDOW
     """Seconds without a message after which a flow of this bridge counts as idle."""
+    running: Running = Running()
     line: int = field(default=0, compare=False)
 
 
@@ -81,6 +99,7 @@ class Flow:
     debug_level: bool = False
     idle_window: float = IDLE_WINDOW
     """Seconds without a message after which it counts as idle."""
+    running: Running = Running()
     line: int = field(default=0, compare=False)
 
 

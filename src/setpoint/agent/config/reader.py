@@ -27,7 +27,7 @@ from setpoint.agent.config.internal import read_internal
 from setpoint.agent.config.memo import Known, Memo, print_of
 from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Item, Part
 from setpoint.agent.config.modelling import read_historian, read_modelling, read_stream_processors
-from setpoint.agent.config.settings import idle_window, read_agent
+from setpoint.agent.config.settings import idle_window, read_agent, running
 from setpoint.agent.config.workers import read_worker
 from setpoint.configfile.compose import compose
 from setpoint.configfile.fields import Fields, Place, Report
@@ -195,14 +195,14 @@ class _Reader:
         return found.sound()
 
     def _flow(self, item: Fields, idle_window: float) -> Flow | None:
-        name, wanted, debug = name_of(item), desired(item), item.boolean("debug_level")
+        name, wanted, debug, how = name_of(item), desired(item), item.boolean("debug_level"), running(item)
         with item.fields("dataFlowComponentConfig", required="benthos: {input, pipeline, output}") as service:
             debug = service.boolean("debug_level") or debug
             flow = flow_of(service, required="input, pipeline and output")
             if flow is None:
                 return None
             self.nodes["flow", name] = flow
-            return Flow(name, plain(flow), wanted, debug, idle_window, line=item.mark[0])
+            return Flow(name, plain(flow), wanted, debug, idle_window, how, line=item.mark[0])
 
 
 class _Found(Generic[_Item]):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as MappingOf
-from typing import Final
+from typing import Final, get_args
+from urllib.parse import urlsplit
 
-from setpoint.agent.config.model import IDLE_WINDOW, METRICS_PORT, Agent
+from setpoint.agent.config.model import IDLE_WINDOW, METRICS_PORT, Agent, Engine, Running
 from setpoint.configfile.fields import Fields, Place
 from setpoint.configfile.node import Mark
 from setpoint.namespace.location import LocationError, merge
@@ -19,10 +20,15 @@ NOT_YET: Final = "accepted, but this version does not act on it yet"
 
 _SWITCHES: Final = {
     "simulator": False,
-    "enableResourceLimitBlocking": False,
     "enableFSMv2": False,
     "useFSMv2ProtocolConverter": False,
     "useFSMv2MemoryCleanup": False,
+}
+_LIMITS: Final = {
+    "cpuLimitPercent": "cpu_limit_percent",
+    "ramLimitPercent": "ram_limit_percent",
+    "diskLimitPercent": "disk_limit_percent",
+    "throttledLimitPercent": "throttled_limit_percent",
 }
 
 
@@ -38,18 +44,48 @@ def read_agent(agent: Fields, env: MappingOf[str, str]) -> Agent:
     agent.text("fsmv2StorePrefix")
     if agent.choice("releaseChannel", ("nightly", "stable", "enterprise"), default="stable") != "stable":
         agent.place.at("releaseChannel").warning(agent.mark_of("releaseChannel"), NOT_YET)
-    _communicator(agent)
     _graphql(agent)
-    return Agent(location, port)
+    return Agent(
+        location,
+        port,
+        console=_communicator(agent, env),
+        gate=agent.boolean("enableResourceLimitBlocking"),
+        limits=_limits(agent),
+    )
 
 
-def _communicator(agent: Fields) -> None:
+def _limits(agent: Fields) -> dict[str, float]:
+    """From which percentages on the host has too little left, and for how long that must last. UMH Core has no such section."""
+    found: dict[str, float] = {}
+    with agent.fields("resourceLimits") as section:
+        for key, name in _LIMITS.items():
+            limit = section.number(key, above=True)
+            if limit is not None and limit > 100.0:
+                section.place.at(key).error(section.mark_of(key), f"expected a percentage, at most 100, found {limit:g}")
+            elif limit is not None:
+                found[name] = limit
+        hold = section.number("holdSeconds")
+    return found if hold is None else {**found, "hold_s": hold}
+
+
+def _communicator(agent: Fields, env: MappingOf[str, str]) -> str:
+    """The host name of the console that is configured; "" when none is."""
     with agent.fields("communicator") as section:
         address, token = section.text("apiUrl"), section.text("authToken")
         section.boolean("allowInsecureTLS")
         section.boolean("useFSMv2Transport")
         if address and token:
             agent.place.at("communicator").warning(agent.mark_of("communicator"), NOT_YET)
+    address, token = env.get("API_URL") or address, env.get("AUTH_TOKEN") or token
+    return _host_name(address) if address and token else ""
+
+
+def _host_name(address: str) -> str:
+    """What may be shown of an address: it may have a user and a password in it."""
+    try:
+        return urlsplit(address).hostname or "without a host name"
+    except ValueError:
+        return "with an address that is none"
 
 
 def _graphql(agent: Fields) -> None:
@@ -100,3 +136,21 @@ def idle_window(env: MappingOf[str, str], place: Place) -> float:
     )
     place.error(Mark(1, 1), message)
     return IDLE_WINDOW
+
+
+def running(item: Fields) -> Running:
+    """How the flows of an item are run: `engine`, and the gates of their start in seconds."""
+    plain = Running()
+    engine = item.choice("engine", get_args(Engine), default=plain.engine)
+    with item.fields("gates") as gates:
+        return Running(
+            engine=engine,  # type: ignore[arg-type]  # one of the words
+            config_loading=_seconds(gates, "config_loading", plain.config_loading),
+            healthchecks=_seconds(gates, "healthchecks", plain.healthchecks),
+            remain_running=_seconds(gates, "remain_running", plain.remain_running),
+        )
+
+
+def _seconds(gates: Fields, key: str, default: float) -> float:
+    number = gates.number(key, default=default)
+    return default if number is None else number

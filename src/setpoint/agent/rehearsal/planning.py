@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
+
 from setpoint.agent.rehearsal.plant import Address, ModelEngine, Plant
 from setpoint.agent.rehearsal.scene import StandIns, address_text, addresses, flows_in, registry_over
-from setpoint.agent.tree import BROKER, ROOT
+from setpoint.agent.tree import BROKER, CONTAINER_MONITOR, ROOT
 from setpoint.control import ChildSpec
 from setpoint.control.views import reason_text
 from setpoint.machine import Phase
+from setpoint.services import HostFigures
 from setpoint.store import Documents, MemoryStore, Step, Store
 from setpoint.testing.simulation import Move, Scene, Simulation
 from setpoint.workers.bridge import BridgeSpec
@@ -101,6 +104,7 @@ def _standing(
 ) -> Simulation:
     """The present, rebuilt: the workers as remembered, over a plant as last observed."""
     plant = Plant()
+    plant.host = _host_found(documents) or plant.host
     engine = ModelEngine(plant)
     for address in down:
         plant.down[address] += 1
@@ -204,11 +208,24 @@ def _not_answering(tree: Sequence[ChildSpec], documents: Mapping[str, Documents]
     return found
 
 
+def _host_found(documents: Mapping[str, Documents]) -> HostFigures | None:
+    """The host as it was last observed; None where nobody knows."""
+    seen = _field(documents.get(CONTAINER_MONITOR, {}), "observed", "value")
+    try:
+        return msgspec.convert(seen["figures"], HostFigures)
+    except (KeyError, TypeError, msgspec.ValidationError):
+        return None
+
+
 def _assumptions(
     after: Sequence[ChildSpec], before: Sequence[ChildSpec], down: Sequence[Address], documents: Mapping[str, Documents]
 ) -> list[str]:
     known = addresses(before) if documents else []
     texts = ["every action succeeds", "flows carry messages as soon as they are connected"]
+    if any(isinstance(spec.spec, BridgeSpec) and spec.spec.gate is not None for spec in after):
+        texts.append(
+            "the host is as full as now" if _host_found(documents) else "the host has room (nobody has looked)"
+        )
     for address in addresses(after):
         if address in down:
             texts.append(f"device {address_text(address)} does not answer, as now")

@@ -21,6 +21,7 @@ from setpoint.services import Contacts, HostFigures, Resolver
 from setpoint.workers.connection import Connection, ConnectionObserved, ConnectionSpec
 
 Address = tuple[str, int]
+AT_EASE = HostFigures(20.0, 2.0, 0.0, 30.0, 1 << 30, 4 << 30, 40.0, 20 << 30, 50 << 30, "a host at ease")
 MESSAGES_PER_S = 1.0
 BYTES_A_MESSAGE = 200
 STARTS_IN_S = 0.05
@@ -38,6 +39,7 @@ class Plant:
         self.down: Counter[Address] = Counter()
         self.crashed: Counter[str] = Counter()
         self.broker_fails = 0
+        self.host = AT_EASE
         self.host_is_full = 0
         self.broker = ModelBroker(self)
 
@@ -193,11 +195,14 @@ class RehearsedConnection(Connection):
 
 
 class ModelHost:
-    """The figures of a host that is at ease, or full."""
+    """The figures of a host: as it was found, or full."""
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
 
-    def read(self) -> HostFigures:
-        percent = 97.0 if self._plant.host_is_full else 20.0
-        return HostFigures(percent, 2.0, 0.0, 30.0, 1 << 30, 4 << 30, 40.0, 20 << 30, 50 << 30)
+    async def read(self) -> HostFigures:
+        return self.latest()
+
+    def latest(self) -> HostFigures:
+        found = self._plant.host
+        return msgspec.structs.replace(found, cpu_percent=97.0) if self._plant.host_is_full else found

@@ -10,8 +10,9 @@ from typing import Any
 from setpoint.agent.rehearsal.plant import Address, ModelEngine, ModelHost, Plant, RehearsedConnection
 from setpoint.agent.tree import BROKER, KEEPING, ROOT
 from setpoint.control import ChildSpec, Registry, Worker
-from setpoint.services import Contacts, Resolver
+from setpoint.services import Contacts, Gate, Resolver
 from setpoint.testing.simulation import MakeScene, Scene, Trouble
+from setpoint.workers.agent_monitor import AgentObserved
 from setpoint.workers.bridge import BridgeSpec
 from setpoint.workers.catalogue import known_types
 from setpoint.workers.connection import ConnectionSpec
@@ -51,12 +52,15 @@ def rehearsal_of(tree: Sequence[ChildSpec], *, stand_ins: StandIns = MappingProx
 
 def registry_over(plant: Plant, engine: ModelEngine, stand_ins: StandIns) -> Registry:
     """Every worker type, over the plant."""
+    host = ModelHost(plant)
     return known_types(
         {"connection": RehearsedConnection, KEEPING: keeping(lambda: "", lambda: ""), **stand_ins},
         engine=engine,
         broker=plant.broker,
         plant=plant,
-        reader=ModelHost(plant),
+        reader=host,
+        gate=Gate(host.latest),
+        vitals=lambda: AgentObserved(measured=True),
         contacts=Contacts(),
         resolver=Resolver(),
     )
@@ -70,6 +74,8 @@ def troubles(tree: Sequence[ChildSpec], plant: Plant, engine: ModelEngine) -> di
         for text, address in devices.items()
     }
     flows = [path for path, _, _ in flows_in(tree)]
+    monitor = f"{ROOT}/container_monitor"
+    gated = [f"{ROOT}/{spec.name}" for spec in tree if isinstance(spec.spec, BridgeSpec) and spec.spec.gate is not None]
 
     def broker_down(target: str, level: float) -> Any:
         plant.broker_fails += 1
@@ -86,7 +92,7 @@ def troubles(tree: Sequence[ChildSpec], plant: Plant, engine: ModelEngine) -> di
         ),
         "flow-crash": Trouble(flows, lambda target, level: plant.befall(plant.crashed, target)),
         "broker-down": Trouble([BROKER], broker_down, lambda target: [f"{ROOT}/{spec.name}" for spec in tree]),
-        "host-full": Trouble([f"{ROOT}/container_monitor"], host_full),
+        "host-full": Trouble([monitor], host_full, lambda target: [monitor, *gated]),
     }
 
 

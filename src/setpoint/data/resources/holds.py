@@ -107,6 +107,11 @@ class Holds:
         """
         return self._drive(self.finishing(owner, ok))
 
+    def unsettled(self, owner: str) -> bool:
+        """Whether a transaction is open for the run."""
+        holds = self._runs.get(owner, {}).values()
+        return any(hold.begun or (hold.kept and hold.provider.pending(hold.lease.handle)) for hold in holds)
+
     def free(self, names: Mapping[str, str]) -> bool:
         """Whether all of them could be had now without waiting."""
         return all(self.pool(name).free() for name in names.values())
@@ -246,6 +251,7 @@ class Awaiting:
     def __init__(self, holds: Holds) -> None:
         self._holds = holds
         self.free = holds.free
+        self.unsettled = holds.unsettled
         self.drop = holds.drop
 
     def acquire(self, names: Mapping[str, str], owner: str, state: str = "") -> Any:

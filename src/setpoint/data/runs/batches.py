@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from setpoint.data.batch import Batch, Progress
+from setpoint.data.batch import Batch, InLoop, Progress, run_batch
 from setpoint.data.runs.many import LOT, BatchRun
+
+if TYPE_CHECKING:
+    from setpoint.data.plan import Plan
+    from setpoint.data.processes import Pool
+
+
+@contextmanager
+def carrying(
+    plan: Plan, *, processes: int, concurrency: int, in_loop: InLoop
+) -> Iterator[Callable[[list[Any]], Batch]]:
+    """What carries a lot: here, or in processes that stay for all of them. Raises as `Pool` does."""
+    if not processes or plan.is_async:
+        yield lambda lot: run_batch(plan, lot, concurrency=concurrency, in_loop=in_loop)
+        return
+    from setpoint.data.processes import Pool
+
+    with Pool(plan, processes) as pool:
+        yield lambda lot: _pooled(pool, lot)
+
+
+def _pooled(pool: Pool, lot: list[Any]) -> Batch:
+    batch = Batch()
+    try:
+        batch += pool.carry(lot)
+    except KeyboardInterrupt:
+        batch.interrupted = True
+    return batch
 
 
 def carry(

@@ -19,15 +19,15 @@ from setpoint.data.context import Event, Listener, Progress, Sent
 from setpoint.data.definition import Definition
 from setpoint.data.errors import NotTaken
 from setpoint.data.plan import Plan, run_name
-from setpoint.data.result import WAITING, Result
+from setpoint.data.result import Result
 from setpoint.data.runs import codec
-from setpoint.data.runs.errors import NotMigrated, RunError
+from setpoint.data.runs.errors import RunError
 from setpoint.data.runs.keeper import standing
 from setpoint.data.runs.many import BatchRun, StreamRun
-from setpoint.data.runs.runs import Runs, plain_about
+from setpoint.data.runs.runs import Runs, nameable, plain_about
 from setpoint.data.runs.versions import Migration, fingerprint, migrated
-from setpoint.store.run_rows import Query, RunRow, Statement, changed, created, defined, ended, kept
-from setpoint.store.runs import me
+from setpoint.store.document import StoreError
+from setpoint.store.run_rows import Query, RunRow, Statement, changed, created, defined, ended, kept, released, storable
 
 log = logging.getLogger("setpoint.data")
 
@@ -38,7 +38,6 @@ class Begun(NamedTuple):
     progress: Progress
     plan: Plan
     statements: Sequence[Statement]
-    waited: bool = False
 
 
 class MachineRuns:
@@ -60,8 +59,6 @@ class MachineRuns:
         self.hash, self._text = fingerprint(plan.definition)
         self._plans: dict[str, Plan] = {}
         self._kept: dict[tuple[int, bool], Plan] = {}
-        self._defined = False
-        self._me = me()
 
     def process(self, record: Any, *, run: str = "", state: str = "", timeout: float | None = None) -> Result:
         """Carry a record as a run of that name, to its end or until it waits. Raises `RunError`, `NotKept` and `StoreError`."""
@@ -111,9 +108,11 @@ class MachineRuns:
         return [result for row in self._due() if (result := self._tried(row)) is not None]
 
     def recover(self) -> list[Result]:
-        """Go on with all runs of this machine that were interrupted; what came of them."""
-        rows = self.runs.find(machine=self.plan.definition.name, kind="record", status="interrupted", limit=1_000_000)
-        return [result for row in rows if (result := self._tried(row)) is not None]
+        """Go on with all runs of this machine that were interrupted; what came of them. One that cannot be is logged, and left as it is."""
+        of_it = Query(machine=self.plan.definition.name, kind="record", limit=1_000_000)
+        rows = [row for status in ("interrupted", "running") for row in self.runs.find(replace(of_it, status=status))]
+        left = [row for row in rows if not self.runs.is_carried(row)]
+        return [result for row in left if (result := self._tried(row)) is not None]
 
     def next_wake(self) -> float | None:
         """When `wake` has something to do next, in seconds since the epoch; None where nothing waits for a time."""
@@ -125,8 +124,10 @@ class MachineRuns:
     def _tried(self, row: RunRow) -> Result | None:
         try:
             return self.resume(row.id)
-        except (RunError, NotMigrated, ValueError) as error:
-            log.warning("run %s of %s does not go on: %s", row.id, row.machine, error)
+        except StoreError:
+            raise
+        except Exception as error:
+            log.warning("run %s of %s does not go on: %s: %s", row.id, row.machine, type(error).__name__, error)
             return None
 
     def _expect_unfinished(self, run: str, event: str) -> None:
@@ -143,21 +144,39 @@ class MachineRuns:
         moves: list[Statement] = []
         try:
             for row in self._idle():
-                if self.runs.store.claim(row.id, self._me):
+                if self._takes(row.id):
                     claimed.append(row)
                     progress = migrated(self._progress(row), self.plan, migration, old=self._version(row))
                     moves += self._moved(progress)
                     if progress.waiting and not progress.tokens:
-                        moves.append(standing(self.plan, progress, at=self.runs.wall()))
+                        moves.append(changed(row.id, **standing(self.plan, progress, at=self.runs.wall())))
         except BaseException:
             moves = []
             raise
         finally:
-            back = [
-                changed(row.id, owner="", status="waiting" if row.status == "waiting" else "running") for row in claimed
-            ]
-            self.runs.store.write([*self.definition(), *back, *moves])
+            self.runs.store.write([*self.definition(), *(self._as_before(row) for row in claimed), *moves])
+            for row in claimed:
+                self.runs.keeper.closed(row.id)
         return [row.id for row in claimed]
+
+    def _takes(self, run: str) -> bool:
+        """Whether it is this process that has the run in hand now; then `keeper.closed` is called in the end."""
+        if self.runs.keeper.works(run):
+            return False
+        self.runs.keeper.opened(run)
+        taken = False
+        try:
+            taken = self.runs.store.claim(run, self.runs.owner)
+        finally:
+            if not taken:
+                self.runs.keeper.closed(run)
+        return taken
+
+    @staticmethod
+    def _as_before(row: RunRow) -> Statement:
+        """A run that was claimed stands as it stood."""
+        status = "running" if row.status == "interrupted" else row.status
+        return changed(row.id, owner="", status=status, ended=row.ended)
 
     def _idle(self) -> list[RunRow]:
         """The runs of other versions that nobody carries."""
@@ -166,11 +185,11 @@ class MachineRuns:
 
     def batch(self, run: str) -> BatchRun:
         """A batch of that name, begun or gone on with. Raises `RunError`."""
-        return BatchRun(self.runs, self.row(run or run_name(), "batch", {}), self.definition())
+        return BatchRun(self.runs, self.row(nameable(run) or run_name(), "batch", {}), self.definition())
 
     def stream(self, run: str, about: Mapping[str, Any], *, each: bool) -> StreamRun:
         """A stream of that name, begun or gone on with. Raises `RunError`."""
-        return StreamRun(self.runs, self.row(run or run_name(), "stream", about), self.definition(), each=each)
+        return StreamRun(self.runs, self.row(nameable(run) or run_name(), "stream", about), self.definition(), each=each)
 
     # a run begins
 
@@ -178,29 +197,30 @@ class MachineRuns:
         """A run of this machine that begins now, carried by this process."""
         now, definition = self.runs.wall(), self.plan.definition
         return RunRow(
-            id=run, kind=kind, machine=definition.name, version=definition.version, hash=self.hash, owner=self._me, started=now,
+            id=run, kind=kind, machine=definition.name, version=definition.version, hash=self.hash, owner=self.runs.owner, started=now,
             updated=now,
             about=plain_about({**about, **self.runs.about}),
         )  # fmt: skip
 
     def definition(self) -> list[Statement]:
-        """Has the store keep the definition, the first time."""
-        first, self._defined = not self._defined, True
-        return [defined(self.hash, self.plan.definition.name, self._text)] if first and self._text else []
+        """Has the store keep the definition, with each run that begins: those that no run names are forgotten."""
+        return [defined(self.hash, self.plan.definition.name, self._text)] if self._text else []
 
     def _begin(self, record: Any, state: str, run: str) -> Begun | Result:
-        known = self.runs.store.get(run) if run else None
+        runs = self.runs
+        runs.tidy()
+        known = runs.store.get(nameable(run)) if run else None
         if known is not None:
             return self._claimed(known, None, again=False)
         progress = self.plan.begin(record, state=state, run=run or run_name())
         begins = [*self.definition(), *created(self.row(progress.run, "record", {}), codec.encoded(progress))]
-        self.runs.keeper.opened(progress.run, self.plan.definition.main_network, last_step=-1)
+        runs.keeper.opened(progress.run).main = self.plan.definition.main_network
         if not run:
             return Begun(progress, self.plan, begins)
         try:  # by itself: another process may have begun a run of that name just now
-            self.runs.store.write(begins)
+            runs.store.write(begins)
         except BaseException as error:
-            self.runs.keeper.closed(run)
+            runs.keeper.closed(run)
             if isinstance(error, IntegrityError):
                 raise RunError(f"run {run} was begun by another process just now") from None
             raise
@@ -217,26 +237,36 @@ class MachineRuns:
             if result is None:
                 raise RunError(f"run {row.id} was stopped{': ' + row.error if row.error else ''}; retry it to go on")
             return result
-        if not self.runs.store.claim(row.id, self._me, again=again):
-            raise RunError(f"run {row.id} is being carried by another process, or by another task of this one")
-        waited = row.status == "waiting"
+        work = self.runs.keeper.opened(row.id)
         try:
-            progress, plan = self._standing(row, self._progress(row), migration)
+            if not self.runs.store.claim(row.id, self.runs.owner, again=again):
+                raise RunError(f"run {row.id} is being carried by another process")
+            begun = self._taken(row, migration, again=again)
+            work.main, work.number = begun.plan.definition.main_network, self.runs.store.last_step(row.id) + 1
         except BaseException:
-            self.runs.store.write(
-                [changed(row.id, owner="", status="running" if row.status == "interrupted" else row.status)]
-            )
+            self.runs.keeper.closed(row.id)
             raise
-        last = self.runs.store.last_step(row.id)
-        self.runs.keeper.opened(row.id, plan.definition.main_network, last_step=last)
-        news = self._moved(progress) if plan is self.plan and row.hash != self.hash else []
-        return Begun(progress, plan, [*self.definition(), *news], waited)
+        return begun
+
+    def _taken(self, row: RunRow, migration: Migration | None, *, again: bool) -> Begun:
+        """The run that was claimed just now. Where it cannot go on it is given back as it was."""
+        try:
+            now = self.runs.get(row.id)  # another process may have moved it to another version before it was claimed
+            progress, plan = self._standing(now, self._progress(now), migration)
+        except BaseException:
+            self.runs.store.write([self._as_before(row)])
+            raise
+        news = self._moved(progress) if plan is self.plan and now.hash != self.hash else []
+        return Begun(progress.again() if again else progress, plan, [*self.definition(), *news] if news else [])
 
     def _progress(self, row: RunRow) -> Progress:
         data = self.runs.store.progress(row.id)
         if data is None:
             raise RunError(f"nothing is kept of where run {row.id} stood")
-        return codec.decoded_progress(data)
+        try:
+            return codec.decoded_progress(data)
+        except ValueError as error:
+            raise RunError(f"what is kept of where run {row.id} stood cannot be read: {error}") from error
 
     def _moved(self, progress: Progress) -> list[Statement]:
         """A run is one of this version now."""
@@ -266,23 +296,31 @@ class MachineRuns:
     # a run goes on
 
     def _go(self, begun: Begun, sent: Sent | None, timeout: float | None) -> Result:
-        runs, run = self.runs, begun.progress.run
         with self._carrying(begun):
+            if begun.plan.is_async:  # another version of the machine, which is not
+                result: Result = self._in_loop(self._acarried(begun, sent, timeout))
+                return result
+            runs, run = self.runs, begun.progress.run
             if begun.statements:
                 runs.store.write(begun.statements)
             plan = self._keeping(begun.plan, waits=False)
             result = replace(plan.resume(begun.progress, sent, timeout=timeout), run=run)
-            runs.store.write(self._end(run, result))
+            if end := self._end(run, result):
+                runs.store.write(end)
         return result
 
     async def _ago(self, begun: Begun, sent: Sent | None, timeout: float | None) -> Result:
-        keeper, run = self.runs.keeper, begun.progress.run
         with self._carrying(begun):
-            if begun.statements:
-                await keeper.awrite(begun.statements)
-            plan = self._keeping(begun.plan, waits=True)
-            result = replace(await plan.aresume(begun.progress, sent, timeout=timeout), run=run)
-            await keeper.awrite(self._end(run, result))
+            return await self._acarried(begun, sent, timeout)
+
+    async def _acarried(self, begun: Begun, sent: Sent | None, timeout: float | None) -> Result:
+        keeper, run = self.runs.keeper, begun.progress.run
+        if begun.statements:
+            await keeper.awrite(begun.statements)
+        plan = self._keeping(begun.plan, waits=True)
+        result = replace(await plan.aresume(begun.progress, sent, timeout=timeout), run=run)
+        if end := self._end(run, result):
+            await keeper.awrite(end)
         return result
 
     def _keeping(self, plan: Plan, *, waits: bool) -> Plan:
@@ -290,31 +328,42 @@ class MachineRuns:
         key = (id(plan), waits)
         if key not in self._kept:
             keeper = self.runs.keeper
-            listener = keeper if plan.events is None else _both(plan.events, keeper)
+            listener = keeper if plan.events is None else _both(keeper, plan.events)
             checkpoint = keeper.acheckpoint(plan) if waits else keeper.checkpoint(plan)
             self._kept[key] = plan.using(events=listener, checkpoint=checkpoint)
         return self._kept[key]
 
     @contextmanager
     def _carrying(self, begun: Begun) -> Iterator[None]:
-        """Lets go of a run that could not be carried to where it ends or waits: others may then go on with it."""
+        """Lets go of a run in the end; of one that did not come to where it ends or waits so that others may go on with it."""
         try:
             yield
         except BaseException:
-            rest = self.runs.keeper.closed(begun.progress.run)
-            back: Statement = changed(begun.progress.run, owner="", status="running")
-            if begun.waited and not begun.progress.tokens:
-                back = standing(begun.plan, begun.progress, at=self.runs.wall())
-            self.runs.store.write([*rest, back])
+            self._let_go(begun)
             raise
+        finally:
+            self.runs.keeper.closed(begun.progress.run)
+
+    def _let_go(self, begun: Begun) -> None:
+        """It stands where it was kept last, which is further on than where it began. What is raised here must not hide why."""
+        runs, run = self.runs, begun.progress.run
+        try:
+            data = runs.store.progress(run)
+            stands: dict[str, Any] = {"status": "running"}
+            progress = codec.decoded_progress(data) if data else begun.progress
+            if progress.waiting and not progress.tokens:
+                stands = standing(begun.plan, progress, at=runs.wall())
+            runs.store.write([*runs.keeper.rest(run), released(run, runs.owner, **stands)])
+        except Exception as error:
+            log.warning("run %s is not given back yet: %s", run, error)
 
     def _end(self, run: str, result: Result) -> list[Statement]:
         now = self.runs.wall()
-        rest = self.runs.keeper.closed(run)
-        if result.final_state == WAITING:
+        rest = self.runs.keeper.rest(run)
+        if result.waits:
             return rest
         status = "done" if result.success else "failed"
-        error = str(result.error) if result.error else ""
+        error = storable(str(result.error)) if result.error else ""
         end = ended(
             run, again=not result.success, status=status, state=result.final_state, ended=now, updated=now, seconds=result.duration,
             error=error, result=codec.encoded([result]),

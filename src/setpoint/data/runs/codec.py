@@ -31,7 +31,7 @@ _NAMED: Final[Sequence[tuple[type, Callable[[Any], str], Callable[[str], Any]]]]
     (datetime.timedelta, lambda value: f"{value.days},{value.seconds},{value.microseconds}", lambda text: _delta(text)),  # noqa: PLW0108
     (decimal.Decimal, str, decimal.Decimal),
     (uuid.UUID, str, uuid.UUID),
-    (int, str, int),
+    (int, hex, lambda text: int(text, 16)),
     (complex, repr, complex),
     (bytearray, bytearray.hex, bytearray.fromhex),
 )
@@ -44,6 +44,8 @@ _SAME: Final = 9
 """The extension of a record that stands elsewhere in its token already: which of its records it is."""
 _PLAIN: Final = frozenset({str, float, bool, type(None), bytes})
 _BITS: Final = 63
+MAX_BYTES: Final = 900_000_000
+"""SQLite holds a billion in a row; see https://www.sqlite.org/limits.html."""
 
 
 def _hook(value: Any) -> Any:
@@ -58,14 +60,14 @@ _encode: Final = msgspec.msgpack.Encoder(enc_hook=_hook).encode
 
 def encoded(value: Progress | list[Result] | Result) -> bytes:
     """The bytes. Raises `NotKept`."""
-    return VERSION + _encode(_within_reason(_shipped, value))
+    return _within_reason(_shipped, value)
 
 
 def decoded_progress(data: bytes) -> Progress:
     """A run's progress. Raises `ValueError` for bytes that are none."""
     progress = _decoded(data, _progress)
-    tokens, waiting = tuple(map(_joined, progress.tokens)), tuple(map(_joined, progress.waiting))
-    return msgspec.structs.replace(progress, tokens=tokens, waiting=waiting)
+    tokens, waiting, failed = (tuple(map(_joined, some)) for some in (progress.tokens, progress.waiting, progress.failed))
+    return msgspec.structs.replace(progress, tokens=tokens, waiting=waiting, failed=failed)
 
 
 def decoded_results(data: bytes) -> list[Result]:
@@ -80,33 +82,42 @@ def decoded_value(data: bytes) -> Any:
 
 def encoded_value(record: Any) -> bytes:
     """A record as bytes. Raises `NotKept`."""
-    return VERSION + _encode(_within_reason(_tagged, record, "record"))
+    return _within_reason(_tagged, record, "record")
 
 
-def _within_reason(shape: Callable[..., Any], *what: Any) -> Any:
+def _within_reason(shape: Callable[..., Any], *what: Any) -> bytes:
     try:
-        return shape(*what)
+        data = VERSION + _encode(shape(*what))
     except RecursionError:
         raise NotKept("the record is nested too deep, or holds itself; it cannot be kept") from None
+    except UnicodeEncodeError as error:
+        raise NotKept(f"the text {error.object!a:.60} cannot be kept: part of it is no character") from None
+    if len(data) > MAX_BYTES:
+        raise NotKept(f"the run is {len(data):,} bytes now; at most {MAX_BYTES:,} can be kept")
+    return data
 
 
 def _decoded(data: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
     if data[:1] != VERSION:
         raise ValueError(f"these bytes are of another version ({data[:1]!r})")
-    return decoder.decode(data[1:])
+    try:
+        return decoder.decode(data[1:])
+    except Exception as error:  # of any type: what stands in a damaged file, nobody knows
+        raise ValueError(f"these bytes are damaged: {type(error).__name__}: {error}") from error
 
 
 def _shipped(value: Any) -> Any:
     """The same with records in a form that MessagePack has; only what needs it is built anew."""
     match value:
         case Progress():
-            if not (value.ends or value.waiting or value.variables) and len(value.tokens) == 1:
+            if not (value.ends or value.waiting or value.variables or value.failed) and len(value.tokens) == 1:
                 token = _token(value.tokens[0])
                 return value if token is value.tokens[0] else msgspec.structs.replace(value, tokens=(token,))
             return msgspec.structs.replace(
                 value,
                 tokens=tuple(map(_token, value.tokens)),
                 waiting=tuple(map(_token, value.waiting)),
+                failed=tuple(map(_token, value.failed)),
                 ends=tuple(map(_shipped, value.ends)),
                 variables=_tagged(value.variables, "variables"),
             )
@@ -120,6 +131,8 @@ def _shipped(value: Any) -> Any:
 
 def _token(token: Token) -> Token:
     record = _tagged(token.record, "record")
+    if token.before is not None:
+        token = msgspec.structs.replace(token, before=_token(token.before))
     if not token.frames:
         return token if record is token.record else msgspec.structs.replace(token, record=record)
     seen = [token.record]
@@ -138,6 +151,8 @@ def _token(token: Token) -> Token:
 
 def _joined(token: Token) -> Token:
     """The token as it was, what was one object in it being one again."""
+    if token.before is not None:
+        token = msgspec.structs.replace(token, before=_joined(token.before))
     if not token.frames:
         return token
     seen = [token.record]

@@ -8,6 +8,7 @@ hand may be written twice.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,8 +21,9 @@ from setpoint.data.runs.errors import RunError
 from setpoint.data.runs.runs import Runs
 from setpoint.data.stream.parts import Mark
 from setpoint.data.stream.report import StreamReport
-from setpoint.store.run_rows import RunRow, Statement, came, changed, created, ended, kept
+from setpoint.store.run_rows import RunRow, Statement, Status, came, changed, created, ended, kept, released, storable
 
+log = logging.getLogger("setpoint.data")
 LOT: Final = 1000
 TELL_EVERY: Final = 1.0
 """Seconds between two notes of how far a stream is whose sink keeps the marks."""
@@ -33,24 +35,38 @@ class Many:
     `row` is the run as it would begin; one of that name that was interrupted goes on. Raises `RunError` for one that cannot.
     """
 
+    over: Sequence[Status] = ("done",)
+    """How a run stands that has come to its end for good."""
+    one_version = True
+    """Whether it goes on only with the version of the machine that it began with."""
+
     def __init__(self, runs: Runs, row: RunRow, definition: Sequence[Statement]) -> None:
         self.runs, self.row = runs, row
-        known = runs.store.get(row.id)
-        self.progress = b""
+        runs.tidy()
+        runs.keeper.opened(row.id)
+        try:
+            self._begin(definition)
+        except BaseException:
+            runs.keeper.closed(row.id)
+            raise
+
+    def _begin(self, definition: Sequence[Statement]) -> None:
+        row, store = self.row, self.runs.store
+        known = store.get(row.id)
         if known is None:
-            runs.store.write([*definition, *created(row, b"")])
+            store.write([*definition, *created(row, b"")])
             return
         if known.kind != row.kind or known.machine != row.machine:
             raise RunError(f"run {row.id} is a {known.kind} of machine {known.machine!r}: give this one another name")
-        if known.status == "done":
-            raise RunError(f"run {row.id} is done: give this one another name, or delete that one")
-        if known.hash != row.hash:
+        if known.status in self.over:
+            raise RunError(f"run {row.id} is {known.status}: give this one another name, or delete that one")
+        if known.hash != row.hash and self.one_version:
             raise RunError(
                 f"run {row.id} began with another version of machine {row.machine!r}: finish it with that one"
             )
-        if not runs.store.claim(row.id, row.owner, again=True):
-            raise RunError(f"run {row.id} is being carried by another process, or by another task of this one")
-        self.progress = runs.store.progress(row.id) or b""
+        if not store.claim(row.id, row.owner, again=True):
+            raise RunError(f"run {row.id} is being carried by another process")
+        store.write([*definition, changed(row.id, hash=row.hash, version=row.version)])
 
     def __enter__(self) -> Self:
         return self
@@ -58,9 +74,18 @@ class Many:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            said = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else ""
-            self.runs.store.write([changed(self.row.id, owner="", status="running", error=said)])
+        try:
+            if error is not None:
+                self._let_go(f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "")
+        finally:
+            self.runs.keeper.closed(self.row.id)
+
+    def _let_go(self, why: str) -> None:
+        """It was interrupted. What is raised here must not hide why."""
+        try:
+            self.runs.store.write([released(self.row.id, self.row.owner, status="running", error=storable(why))])
+        except Exception as error:
+            log.warning("run %s is not given back yet: %s", self.row.id, error)
 
     def leave(self) -> None:
         """It was interrupted, and can go on."""
@@ -79,13 +104,9 @@ class Many:
 class BatchRun(Many):
     """A batch; the results of its lots are kept."""
 
-    def __init__(self, runs: Runs, row: RunRow, definition: Sequence[Statement]) -> None:
-        super().__init__(runs, row, definition)
-        self._done = dict(runs.store.results(row.id))
-
     def known(self, first: int, count: int) -> list[Result] | None:
         """The results of the lot that begins with this record; None where they are not all there."""
-        data = self._done.pop(first, None)
+        data = self.runs.store.lot(self.row.id, first)
         results = codec.decoded_results(data) if data is not None else []
         return results if len(results) == count else None
 
@@ -96,7 +117,13 @@ class BatchRun(Many):
 
 
 class StreamRun(Many):
-    """A stream; its marks are kept. `each`: every one of them, because the sink keeps none."""
+    """A stream; its marks are kept. `each`: every one of them, because the sink keeps none.
+
+    It takes another version of the machine with any chunk. One in which records failed has been through to its end all the same.
+    """
+
+    over = ("done", "failed")
+    one_version = False
 
     def __init__(self, runs: Runs, row: RunRow, definition: Sequence[Statement], *, each: bool) -> None:
         super().__init__(runs, row, definition)
@@ -105,8 +132,12 @@ class StreamRun(Many):
 
     @property
     def mark(self) -> Mark | None:
-        """The mark of its last commit, where one is kept."""
-        return msgspec.json.decode(self.progress, type=Mark) if self.progress else None
+        """The mark of its last commit, where one is kept. Raises `RunError` where it cannot be read."""
+        data = self.runs.store.progress(self.row.id)
+        try:
+            return msgspec.json.decode(data, type=Mark) if data else None
+        except msgspec.DecodeError as error:
+            raise RunError(f"what is kept of how far run {self.row.id} came cannot be read: {error}") from error
 
     def keep(self, mark: Mark) -> None:
         """A chunk was committed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +13,10 @@ from setpoint.data.result import Result
 from setpoint.data.runs import codec
 from setpoint.data.runs.errors import RunError
 from setpoint.data.runs.keeper import Keeper
-from setpoint.store.run_rows import Query, RunRow, StepRow, changed, ended, forgotten
-from setpoint.store.runs import RunStore, Sync
+from setpoint.store.run_rows import Query, RunRow, StepRow, changed, ended, forgotten, storable
+from setpoint.store.runs import RunStore, Sync, me
 
+_OWNERS: Final = itertools.count(1)
 DAY: Final = 86_400.0
 PRUNE_EVERY: Final = 3600.0
 
@@ -42,6 +44,7 @@ class Runs:
     ) -> None:
         self.store = RunStore(file, sync=sync, read_only=read_only)
         self.wall, self.about = wall, about
+        self.owner = f"{me()}/{next(_OWNERS)}"
         self._days = days
         self._pruned = float("-inf")
         self.keeper = Keeper(self.store.write, wall=wall, records=records)
@@ -49,7 +52,7 @@ class Runs:
             self.tidy()
 
     def tidy(self) -> None:
-        """Forget what is older than it need be; does something once an hour."""
+        """Forget what is older than it need be; does something once an hour. Called as runs begin."""
         now = self.wall()
         if self._days and not 0 <= now - self._pruned < PRUNE_EVERY:
             self._pruned = now
@@ -68,16 +71,22 @@ class Runs:
         return self.store.count(query or Query(**wanted))
 
     def get(self, run: str) -> RunRow:
-        """The run of that name, or the only one whose name begins so. Raises `RunError`."""
-        found = self.store.get(run)
-        if found is not None:
-            return found
-        near = self.store.begins(run) if run else []
-        if len(near) == 1:
-            return near[0]
-        if near:
+        """The run of that name. Raises `RunError`."""
+        found = self.store.get(nameable(run))
+        if found is None:
+            raise RunError(f"there is no run {run!r} in {self.store.file}")
+        return found
+
+    def meant(self, run: str) -> RunRow:
+        """The run of that name, or the only one whose name begins so: for people who type it. Raises `RunError`."""
+        near = self.store.begins(nameable(run)) if run and self.store.get(nameable(run)) is None else []
+        if len(near) > 1:
             raise RunError(f"several runs begin with {run!r}: {', '.join(row.id for row in near)}")
-        raise RunError(f"there is no run {run!r} in {self.store.file}")
+        return near[0] if near else self.get(run)
+
+    def is_carried(self, row: RunRow) -> bool:
+        """Whether a process carries the run: another one, or this one just now."""
+        return row.status == "running" and (row.owner != self.owner or self.keeper.works(row.id))
 
     def steps(self, run: str) -> list[tuple[StepRow, Any]]:
         """What happened to a run of one record, in order, with the record after each state where that was kept (else None)."""
@@ -97,15 +106,15 @@ class Runs:
     def stop(self, run: str, why: str = "") -> None:
         """End a run that waits or was left; it goes on no more. Raises `RunError` for one that is being carried, or has ended."""
         row = self.get(run)
-        if not self.store.claim(row.id, "stopping"):
+        if self.is_carried(row) or not self.store.claim(row.id, self.owner):
             raise RunError(f"run {row.id} is {row.status}: only a run that waits or was interrupted can be stopped")
         now = self.wall()
-        self.store.write(ended(row.id, again=True, status="stopped", ended=now, updated=now, error=why))
+        self.store.write(ended(row.id, again=True, status="stopped", ended=now, updated=now, error=storable(why)))
 
     def delete(self, run: str) -> None:
         """Forget a run. Raises `RunError` for one that is being carried."""
         row = self.get(run)
-        if row.status == "running":
+        if self.is_carried(row) or (row.ended is None and not self.store.claim(row.id, self.owner)):
             raise RunError(f"run {row.id} is being carried; stop that first")
         self.store.write(forgotten(row.id))
 
@@ -118,10 +127,17 @@ class Runs:
         self.store.write([changed(run, updated=self.wall(), **fields)])
 
 
+def nameable(run: str) -> str:
+    """The name. Raises `RunError` for one that cannot be written."""
+    if storable(run) != run:
+        raise RunError(f"{storable(run)!r} cannot be the name of a run: part of it is no character")
+    return run
+
+
 def plain_about(about: Mapping[str, Any]) -> dict[str, Any]:
     """What a run was started with, as texts and numbers."""
     return {
-        key: value if isinstance(value, int | float | bool) else str(value)
+        key: value if isinstance(value, int | float | bool) else storable(str(value))
         for key, value in about.items()
         if value is not None
     }

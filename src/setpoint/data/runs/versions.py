@@ -40,9 +40,10 @@ def fingerprint(definition: Definition) -> tuple[str, str]:
 def migrated(progress: Progress, new: Plan, migration: Migration, *, old: Definition | None) -> Progress:
     """The run as one of the new plan. `old` is the definition it stands in, where that is known. Raises `NotMigrated` with all reasons."""
     mover = _Mover(new, migration, old)
-    moved = msgspec.structs.replace(
-        progress, tokens=tuple(map(mover.token, progress.tokens)), waiting=tuple(map(mover.token, progress.waiting))
+    tokens, waiting, failed = (
+        tuple(map(mover.token, some)) for some in (progress.tokens, progress.waiting, progress.failed)
     )
+    moved = msgspec.structs.replace(progress, tokens=tokens, waiting=waiting, failed=failed)
     if mover.faults:
         raise NotMigrated(
             f"run {progress.run} cannot move to machine {new.definition.name!r}: {'; '.join(mover.faults)}"
@@ -59,8 +60,9 @@ class _Mover:
 
     def token(self, token: Token) -> Token:
         network, state = self._place(token.network, token.state)
+        before = token.before and self.token(token.before)
         moved = msgspec.structs.replace(
-            token, network=network, state=state, frames=tuple(map(self._frame, token.frames))
+            token, network=network, state=state, frames=tuple(map(self._frame, token.frames)), before=before
         )
         if (network, state) not in self._new.numbers:
             self.faults.append(

@@ -13,7 +13,7 @@ on, and what was written and not yet committed when the stream was killed comes 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from setpoint.data.stream import Chunk, Malformed, Position
 from setpoint.data.stream.parts import shown
@@ -25,8 +25,8 @@ from setpoint.flows.inputs.kafka import Batch, Kafka, taken
 from setpoint.flows.kafka import CONNECT_WITHIN
 from setpoint.flows.outputs.kafka import Kafka as KafkaOutput
 from setpoint.namespace import BrokerError
-from setpoint.namespace.kafka_client import LIBRARY, Faults, persist, told
-from setpoint.namespace.kafka_feed import Feed, consumer
+from setpoint.namespace.kafka.client import LIBRARY, Faults, persist, told
+from setpoint.namespace.kafka.feed import Feed, consumer
 from setpoint.services.blocking import in_thread
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from setpoint.flows.ends.kafka_sink import KafkaSink
 
-_TOPIC = "kafka_topic"
-CLOSE_WITHIN = 2.0
+_TOPIC: Final = "kafka_topic"
+CLOSE_WITHIN: Final = 2.0
+LOOK: Final = 0.2
 
 
 def source(url: str, **options: Any) -> KafkaSource | InputSource:
@@ -90,7 +91,7 @@ def _installed() -> None:
 
 
 class KafkaSource:
-    """An `AsyncSource` of all partitions of its topics. `idle`: ends after so many seconds without a message."""
+    """An `AsyncSource` of all partitions of its topics. `idle`: ends after so many seconds without a message; 0: when all is read."""
 
     def __init__(
         self, fields: Kafka.Fields, *, name: str, form: Form, idle: float | None = None, retry_for: float = RETRY_FOR
@@ -102,6 +103,8 @@ class KafkaSource:
         self._feed: Feed[Batch] | None = None
         self._ever = False
         self._next: dict[str, int] = {}
+        self._until: dict[str, int] = {}
+        self._reached: dict[str, int] = {}
         self._batch: Batch = []
 
     async def read(self, limit: int) -> Chunk | None:
@@ -112,7 +115,7 @@ class KafkaSource:
                     await self._connect()
                     self._ever = True
                 assert self._feed is not None
-                found = await self._feed.get_within(self._idle, self._faults)
+                found = await self._feed.get_within(LOOK if self._idle == 0 else self._idle, self._faults)
             except BrokerError as error:
                 await self.close()
                 if not self._ever:
@@ -120,11 +123,18 @@ class KafkaSource:
                 await self._patience.after(error)
                 continue
             self._patience.worked()
-            if found is None:
+            if found is None and (self._idle or self._all_read()):
                 return None
-            self._batch = found
+            self._batch = found or []
         part, self._batch = self._batch[:limit], self._batch[limit:]
         return self._chunk(part)
+
+    def _all_read(self) -> bool:
+        """Whether every partition was read to where it ended when the stream began."""
+        return all(self._reached.get(key, -1) >= end for key, end in self._until.items())
+
+    def _end(self, topic: str, partition: int, offset: int) -> None:
+        self._reached[_key(topic, partition)] = offset
 
     def _chunk(self, batch: Batch) -> Chunk:
         records, places, malformed = [], [], []
@@ -144,6 +154,7 @@ class KafkaSource:
             "group.id": "setpoint-stream",  # never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
+            "enable.partition.eof": self._idle == 0,
             "isolation.level": fields.transaction_isolation_level,
         }
         reader = consumer(fields.access(), self._faults, settings)
@@ -153,7 +164,7 @@ class KafkaSource:
             await in_thread(reader.close)
             raise
         reader.assign(parts)
-        self._feed = Feed(reader, taken, name="setpoint-kafka-source")
+        self._feed = Feed(reader, taken, name="setpoint-kafka-source", at_end=self._end)
 
     def _places(self, reader: Consumer) -> list[TopicPartition]:
         """Every partition with the offset to begin at. Blocks."""
@@ -182,6 +193,7 @@ class KafkaSource:
 
     def _begin(self, key: str, low: int, high: int) -> int:
         """Where to begin in a partition that has the offsets from `low` to before `high`."""
+        self._until.setdefault(key, high)
         begin = self._next.setdefault(key, low if self._fields.start_from_oldest else high)
         if not low <= begin <= high:
             raise ValueError(

@@ -24,14 +24,14 @@ from setpoint.flows.ends.form import Form
 from setpoint.flows.kafka import CONNECT_WITHIN
 from setpoint.flows.outputs.kafka import Kafka
 from setpoint.namespace import BrokerError
-from setpoint.namespace.kafka_client import Faults, failure, persist
-from setpoint.namespace.kafka_feed import consumer
+from setpoint.namespace.kafka.client import Faults, failure, persist
+from setpoint.namespace.kafka.feed import consumer
 from setpoint.services.blocking import in_thread
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Producer
 
-    from setpoint.namespace.kafka_writer import Outgoing
+    from setpoint.namespace.kafka.writer import Outgoing
 
 MARKS: Final = "setpoint.marks"
 WITHIN: Final = 20.0

@@ -26,13 +26,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from setpoint.flows.component import ConnectError, Context, Duration, Msg
 from setpoint.flows.kafka import CONNECT_WITHIN, Batching, KafkaFields, listed
 from setpoint.namespace import BrokerError
-from setpoint.namespace.kafka_client import LIBRARY, Faults, persist
-from setpoint.namespace.kafka_feed import Feed, consumer
-from setpoint.namespace.kafka_reader import text
+from setpoint.namespace.kafka.client import LIBRARY, Faults, persist
+from setpoint.namespace.kafka.feed import Feed, consumer
+from setpoint.namespace.kafka.reader import text
 from setpoint.services.blocking import in_thread
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, TopicPartition
     from confluent_kafka import Message as Raw
 
 CLOSE_WITHIN: Final = 2.0
@@ -75,6 +75,7 @@ class Kafka:
         self._feed: Feed[Batch] | None = None
         self._left: Batch = []
         self._hand: dict[tuple[str, int], int] = {}
+        self._delivered: dict[tuple[str, int], int] = {}
 
     async def connect(self) -> None:
         await self.close()
@@ -85,11 +86,12 @@ class Kafka:
             raise RuntimeError(LIBRARY) from error
         except BrokerError as error:
             raise ConnectError(str(error)) from error
+        came_to = dict(self._delivered)
         try:
-            await in_thread(partial(self._join, source))
+            await in_thread(partial(self._join, source, came_to))
         except BrokerError as error:
             raise ConnectError(str(error)) from error
-        self._feed = Feed(source, taken, name="setpoint-kafka-input")
+        self._feed = Feed(source, taken, name="setpoint-kafka-input", came_to=came_to)
 
     def _settings(self) -> dict[str, Any]:
         fields = self._fields
@@ -106,13 +108,14 @@ class Kafka:
             "topic.metadata.refresh.interval.ms": 30_000,
         }
 
-    def _join(self, source: Consumer) -> None:
+    def _join(self, source: Consumer, came_to: dict[tuple[str, int], int]) -> None:
         """Blocks until the cluster answers."""
         ask = partial(source.list_topics, timeout=1.0)
         try:
             persist(ask, source, access=self._fields.access(), faults=self._faults, within=CONNECT_WITHIN)
             prefix = "^" if self._fields.regexp_topics else ""  # what makes a pattern of a name for the client
-            source.subscribe([topic if topic.startswith("^") else f"{prefix}{topic}" for topic in self._fields.topics])
+            topics = [topic if topic.startswith("^") else f"{prefix}{topic}" for topic in self._fields.topics]
+            source.subscribe(topics, on_assign=partial(_go_on, came_to))
         except BaseException:
             source.close()
             raise
@@ -152,6 +155,7 @@ class Kafka:
     async def acknowledge(self) -> None:
         """What was delivered may be committed, as far as its partitions are still ours."""
         hand, self._hand = self._hand, {}
+        self._delivered.update(hand)
         if self._feed is not None:
             self._feed.soon(partial(_store, hand))
 
@@ -160,6 +164,23 @@ class Kafka:
         self._left, self._hand = [], {}
         if feed is not None:
             await feed.close(CLOSE_WITHIN)
+
+
+def _go_on(came_to: dict[tuple[str, int], int], source: Consumer, parts: list[TopicPartition]) -> None:
+    """Begins behind what came already: it is with the flow, delivered or to be, and only not committed. Called in the feed's thread.
+
+    A broker that restarts forgets its members; each gets its partitions anew, from the last commit that reached the broker.
+    """
+    from confluent_kafka import KafkaException
+
+    if not any((part.topic, part.partition) in came_to for part in parts):
+        return  # the client begins where the group stands
+    with suppress(KafkaException):  # or there as well
+        placed = source.committed(parts, timeout=CONNECT_WITHIN)
+        for part in placed:
+            if (last := came_to.get((part.topic, part.partition))) is not None:
+                part.offset = max(part.offset, last + 1)
+        source.assign(placed)
 
 
 def _store(hand: dict[tuple[str, int], int], source: Consumer) -> None:

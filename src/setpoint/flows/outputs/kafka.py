@@ -25,8 +25,8 @@ from setpoint.flows.component import Fields as ComponentFields
 from setpoint.flows.kafka import CONNECT_WITHIN, Batching, KafkaFields
 from setpoint.flows.outputs.interpolation import Interpolated
 from setpoint.namespace import BrokerError
-from setpoint.namespace.kafka_client import LIBRARY
-from setpoint.namespace.kafka_writer import Outgoing, Writer
+from setpoint.namespace.kafka.client import LIBRARY
+from setpoint.namespace.kafka.writer import Outgoing, Writer
 from setpoint.services.blocking import in_thread
 
 QUEUE_BYTES: Final = 64 * 1024 * 1024

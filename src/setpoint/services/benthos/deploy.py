@@ -22,10 +22,11 @@ from setpoint.services.blocking import in_thread
 
 
 class Deployed(msgspec.Struct, frozen=True):
-    """What became of the file. `refused`: it is as it was before, because of `problems`."""
+    """What became of the file. `refused`: it is as it was before, because of `problems`; `judged`: which the program found in it."""
 
     outcome: Literal["written", "unchanged", "refused"]
     problems: tuple[Problem, ...] = ()
+    judged: bool = False
 
     @property
     def reason(self) -> str:
@@ -47,7 +48,7 @@ async def deploy(wanted: Document, path: Path, program: Program, *, env: Mapping
     try:
         problems = await lint(program, new, env=env)
         if problems:
-            return Deployed("refused", tuple(problems))
+            return Deployed("refused", tuple(problems), judged=True)
         await in_thread(lambda: swap(new, path))
     except OSError as error:
         return _refused(path, error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -29,7 +30,12 @@ NAMES: Final[tuple[tuple[str, Kind], ...]] = (
 """What is looked for, in this order: an edge box that has UMH's Benthos has its components, too."""
 _VERSION: Final = re.compile(r"^\s*Version:\s*(\S+)", re.MULTILINE)
 """The first line of ``--version``; the second is the date of the build (Bento 1.20, Benthos 4.76)."""
-MISSING: Final = "no Benthos is installed: install bento, benthos or redpanda-connect where PATH finds it, or configure the path of one"
+LOOK_AGAIN_S: Final = 30.0
+"""Between two searches for a program where there was none."""
+MISSING: Final = (
+    "no Benthos is installed: install bento, benthos or redpanda-connect where PATH finds it, "
+    "or set SETPOINT_BENTHOS to its path"
+)
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -55,6 +61,35 @@ class Found(msgspec.Struct, frozen=True):
 
     program: Program | None = None
     reason: str = ""
+
+
+class Programs:
+    """The program of an agent: looked for when it is first needed, and again from time to time while there is none.
+
+    `configured` is its path, or a name to look for; `env` the environment in which it runs, None: that of this process.
+    """
+
+    missing: Final = MISSING
+
+    def __init__(self, configured: str = "", *, env: Mapping[str, str] | None = None) -> None:
+        self.env = os.environ if env is None else env
+        self._configured = configured
+        self._found = Found()
+        self._looked = float("-inf")
+
+    @property
+    def installed(self) -> bool:
+        """Whether there is something that might be one; cheap, and without asking it."""
+        names = [self._configured] if self._configured else [name for name, _ in NAMES]
+        return any(shutil.which(name, path=self.env.get("PATH")) for name in names)
+
+    async def find(self) -> Found:
+        """The program, or why there is none."""
+        now = time.monotonic()
+        if self._found.program is None and now - self._looked >= LOOK_AGAIN_S:
+            self._looked = now
+            self._found = await find_program(self._configured, env=self.env)
+        return self._found
 
 
 async def find_program(configured: str = "", *, env: Mapping[str, str] | None = None) -> Found:

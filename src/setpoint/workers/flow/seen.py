@@ -1,0 +1,59 @@
+"""What is wanted of a flow, and what is seen of it, whichever engine runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from setpoint.control import Observation
+from setpoint.machine import Setting
+
+IDLE_WINDOW = Setting("idle_window_s", 30.0)
+DEBOUNCE = Setting("healthcheck_debounce_s", 5.0)
+REJECTED = "config rejected: "
+"""How the fault of a flow begins whose config its engine will not have: trying again does not help."""
+Engine = Literal["auto", "embedded", "benthos"]
+
+
+class Running(BaseModel):
+    """How a flow is run: by which engine, and how long each gate of its start lasts, in seconds. `debug` has Benthos log everything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    engine: Engine = "auto"
+    debug: bool = False
+    config_loading_s: float = Field(default=5.0, ge=0)
+    healthcheck_debounce_s: float = Field(default=DEBOUNCE.default, ge=0)
+    remain_running_s: float = Field(default=10.0, ge=0)
+
+
+class FlowSpec(Running):
+    """The flow in the Benthos shape, and the windows of its machine in seconds."""
+
+    config: Mapping[str, Any]
+    bridged_by: str = ""
+    desired_state: Literal["active", "stopped"] = "active"
+    idle_window_s: float = Field(default=IDLE_WINDOW.default, ge=0)
+    error_window_s: float = Field(default=10.0, ge=0)
+
+
+class FlowObserved(Observation, frozen=True):
+    """What the engine says; `engine` is which one it is. `uptime_s` stops counting once every gate is past; rates are messages per second
+    over the last few looks."""
+
+    engine: str = "embedded"
+    up: bool = False
+    current: bool = False  # it runs the config that is wanted
+    finished: bool = False
+    uptime_s: float = 0.0
+    input_connected: bool = False
+    output_connected: bool = False
+    moving: bool = False  # messages came in since the last look
+    in_per_s: float = 0.0
+    out_per_s: float = 0.0
+    input_received: int = 0
+    output_sent: int = 0
+    errors: str = ""  # what failed within the error window
+    fault: str = ""  # why it is not up, or not connected
