@@ -18,7 +18,7 @@ from setpoint.namespace.embedded import EmbeddedBroker
 TAG = 'msg.meta.location_path = "acme"; msg.meta.data_contract = "_raw"; msg.meta.tag_name = "n"; return msg;'
 SERIES = Msg({"timestamp_ms": 1, "value": 2.5}, {"umh_topic": "umh.v1.acme._raw.n"})
 
-SERVED = {"mqtt"}
+SERVED = {"mqtt", "kafka", "kafka_franz"}
 """Kinds that need a server to connect to: tests/real has one."""
 EVERY = [
     *((INPUTS, kind) for kind in INPUTS),
@@ -35,6 +35,14 @@ def working(table: Any, kind: str, folder: Path, url: str = "tcp://127.0.0.1:1")
         "file": {"paths": [str(folder / "in")]} if table is INPUTS else {"path": str(folder / "out")},
         "nodered_js": {"code": "return msg;"},
         "tag_processor": {"defaults": TAG},
+        "kafka": {
+            "addresses": ["127.0.0.1:1"],
+            **({"topics": ["a"], "consumer_group": "g"} if table is INPUTS else {"topic": "a"}),
+        },
+        "kafka_franz": {
+            "seed_brokers": ["127.0.0.1:1"],
+            **({"topics": ["a"], "consumer_group": "g"} if table is INPUTS else {"topic": "a"}),
+        },
         "mqtt": {"urls": [url], **({"topics": ["a/#"]} if table is INPUTS else {"topic": "a/b"})},
     }
     return fields.get(kind, {})

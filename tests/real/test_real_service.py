@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -274,8 +276,12 @@ def test_what_does_not_stop_is_named_within_ten_seconds(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_at_once_and_what_was_acknowledged_is_kept(tmp_path: Path) -> None:
-    """An order that was acknowledged, a hundred transitions and the messages are there for the next agent; the code is 5."""
-    with service(tmp_path, config("a", "b"), before=DEAF) as up:
+    """An order that was acknowledged, the latest transitions and the messages are there for the next agent; the code is 5.
+
+    The store's writer is made so slow that only what is stored at the end can be there.
+    """
+    slow = "from setpoint.store import sqlite\nsqlite.FLUSH_S = 60.0\n"
+    with service(tmp_path, config("a", "b"), before=DEAF + slow) as up:
         before = up.until(lambda: found if len(found := counts(up)) == 2 else None)
         command = [sys.executable, "-m", "setpoint.cli.main", "disable", "agent/flows/a", "--url", up.url]
         subprocess.run(command, check=True, capture_output=True)
@@ -386,14 +392,14 @@ def test_a_data_directory_that_vanishes_is_a_state_with_a_reason(tmp_path: Path)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Path:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of its own, 512 kB."""
     there = tmp_path / "disk"
     there.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(there)], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no disk can be mounted here: {made.stderr.decode().strip()}")
-    yield there  # type: ignore[misc]
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(there)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here; root can")
+    yield there
     subprocess.run(["umount", "--lazy", str(there)], check=True)
 
 
@@ -411,7 +417,7 @@ def test_a_read_only_disk_is_a_reason(tmp_path: Path, disk: Path) -> None:
 def test_a_full_disk_is_a_state_with_a_reason_and_passes(tmp_path: Path, disk: Path) -> None:
     """It starts all the same, says what cannot be written, ends in time, and runs once there is room."""
     (disk / "data").mkdir()
-    with (disk / "fill").open("wb", buffering=0) as fill, pytest.raises(OSError, match="No space"):
+    with suppress(OSError), (disk / "fill").open("wb", buffering=0) as fill:
         while True:
             fill.write(b"x" * 1024)
     with service(tmp_path, config("a"), data=disk / "data") as up:

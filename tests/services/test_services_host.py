@@ -85,7 +85,7 @@ def test_without_version_2_the_host_counts_and_it_is_said_why(tmp_path: Path, ow
     tree = Tree(tmp_path, version_2=False)
     tree.own.unlink() if own is None else tree.own.write_text(own)
     figures = reader_over(tree, Clock()).latest()
-    assert figures.source == f"host: {said}"
+    assert (figures.source, figures.note) == ("host", said)
     assert figures.memory_total_bytes == psutil.virtual_memory().total
     assert figures.cpu_cores == psutil.cpu_count()
 
@@ -111,6 +111,20 @@ def test_the_disk_is_that_of_the_data_directory(tmp_path: Path) -> None:
     gone = HostReader(tmp_path / "gone", mount=tree.mount, own=tree.own).latest()
     assert gone.disk_percent is None
     assert gone.faults == (f"disk: {tmp_path / 'gone'} cannot be looked at: No such file or directory",)
+
+
+def test_a_limit_of_nothing_is_full(tmp_path: Path) -> None:
+    """As an operator may set it to have a group give up its memory."""
+    tree = Tree(tmp_path)
+    tree.memory(used=4096, limit=0)
+    assert reader_over(tree, Clock()).latest().memory_percent == 100.0
+
+
+def test_a_file_system_that_does_not_say_how_large_it_is_has_no_figure() -> None:
+    """Such as those that the kernel makes up."""
+    figures = HostReader(Path("/proc")).latest()
+    assert figures.disk_percent is None
+    assert "disk: the file system of /proc does not say how large it is" in figures.faults
 
 
 # what cannot be measured is said

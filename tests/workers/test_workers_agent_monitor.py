@@ -114,7 +114,7 @@ def test_a_console_that_is_configured_and_has_no_link_is_not_reached() -> None:
 
     async def story(s: Supervisor, agent: Agent) -> None:
         told = "console hub.acme is configured, but this version has no link to a console"
-        assert says(s) == ("degraded", told)
+        assert says(s) == ("degraded", f"not well: {told}")
 
     scene(story, console="hub.acme")
 
@@ -136,7 +136,7 @@ def test_the_state_of_the_link_is_the_reason_and_it_goes_both_ways(link: str, sa
         assert says(s) == ("active", "")
         agent.link = link
         await asyncio.sleep(5)
-        assert says(s) == ("degraded", said)
+        assert says(s) == ("degraded", f"not well: {said}")
         agent.link = "syncing"
         await asyncio.sleep(5)
         assert says(s) == ("active", "")
@@ -162,7 +162,7 @@ def test_what_is_wrong_with_the_agent_is_the_reason_and_it_goes_both_ways(values
     async def story(s: Supervisor, agent: Agent) -> None:
         agent.set(**values)
         await asyncio.sleep(5)
-        assert says(s) == ("degraded", said)
+        assert says(s) == ("degraded", f"not well: {said}")
         assert [move.event for move in s.journal.history(MONITOR)][-1] == "metrics_not_ok"
         agent.set()
         await asyncio.sleep(5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -213,5 +214,6 @@ def test_told_to_stop_it_stops_and_its_figures_are_exported_while_it_runs(tmp_pa
         await changes_within(s, "monitoring_stopped", 5.0)
         assert [move.event for move in s.journal.history(MONITOR)][-2:] == ["stop_monitoring", "stop_monitoring_done"]
         assert s.worker(MONITOR).observed["figures"] is None
+        assert math.isnan(s.worker(MONITOR).tally.gauges["cpu_percent"])
 
     scene(tmp_path, story)

@@ -96,8 +96,9 @@ def _head(worker: dict[str, Any]) -> Iterator[Text]:
         yield Text.assemble(f"  {name:<13}", ("yes" if condition["ok"] else "no", "green" if good else "yellow"), note)
     yield Text("  observed     " + _observed(worker))
     yield Text("  counts       " + _counts(worker))
-    if own := {**worker["tally"]["counters"], **worker["tally"]["gauges"]}:
-        yield Text("  figures      " + clean(", ".join(f"{name}={value:g}" for name, value in own.items())))
+    own = {**worker["tally"]["counters"], **worker["tally"]["gauges"]}
+    if known := {name: value for name, value in own.items() if value is not None}:  # JSON has no "not a number"
+        yield Text("  figures      " + clean(", ".join(f"{name}={value:g}" for name, value in known.items())))
     if worker["error"]:
         yield Text(f"  last error   {clean(worker['error'])}", style="red")
     if worker["acting"]:

@@ -75,9 +75,18 @@ def draw(
         Path | None,
         typer.Option("--output", "-o", help="Write to this file instead of the terminal.", show_default=False),
     ] = None,
+    network: Annotated[
+        str,
+        typer.Option(
+            "--network",
+            metavar="NAME",
+            help="Of a machine for records: this network, not its main one.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
-    """Draw a machine."""
-    machine = _from_file(Path(what)) if Path(what).is_file() else _named(what)
+    """Draw a machine: a machine file, a machine for records, or a built-in machine."""
+    machine = _from_file(Path(what), network) if Path(what).is_file() else _named(what)
     text = _drawn(machine, (format or _by_name(output)).value, at)
     if output is None:
         typer.echo(text, nl=not text.endswith("\n"))
@@ -112,15 +121,34 @@ def _named(name: str) -> Machine:
         raise Trouble(str(error.args[0]), "'setpoint machines' lists all of them") from None
 
 
-def _from_file(file: Path) -> Machine:
+def _from_file(file: Path, network: str) -> Machine:
+    from setpoint.data.config import looks_like_machine, top_keys
     from setpoint.machine import MachineError, load
 
     try:
-        return load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if looks_like_machine(top_keys(text)):
+            return _of_records(file, network)
+        return load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise Trouble(f"{file} cannot be read: {error}") from None
     except MachineError as error:
         raise Trouble(f"{file}: {error}", f"'setpoint check {file}' lists its faults one by one") from None
+
+
+def _of_records(file: Path, network: str) -> Machine:
+    """A network of a machine for records. Raises `Trouble`."""
+    from setpoint.data.config import ConfigError, load
+    from setpoint.data.drawing import model_of
+
+    try:
+        definition = load(file, trust=True)  # nothing of it runs
+    except ConfigError as error:
+        raise Trouble(f"{file}: {error.problems[0]}", f"'setpoint check {file}' lists its faults one by one") from None
+    names = [one.name for one in definition.networks]
+    if network and network not in names:
+        raise Trouble(f"{file} has no network {network!r}", f"it has {', '.join(names)}", code=USAGE)
+    return model_of(definition, network)
 
 
 def _list_all(format: MachineFormat) -> None:

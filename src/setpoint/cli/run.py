@@ -108,7 +108,9 @@ def run(
     """Carry records through a machine: one, a batch of them, or a stream.
 
     Runs are kept: see setpoint runs. Exit code 1 when a record failed, was no record, or was not reached, 3 when one waits for an event."""
+    from setpoint.data.runs import NotKept
     from setpoint.flows import ends
+    from setpoint.store import StoreError
 
     asked = Asked(
         file,
@@ -132,11 +134,14 @@ def run(
     record = decoded(data) if data is not None else None
     kept = runs_at(asked.runs, about=_about(asked), must=asked.resume or bool(asked.name))
     fsm = machine_of(asked.file, trust=asked.trust, settings=asked.settings, runs=kept)
+    called = ""
     try:
-        code = way(fsm, asked, record, _called(fsm, asked, kept))
+        called = _called(fsm, asked, kept)
+        code = way(fsm, asked, record, called)
     except KeyboardInterrupt:
-        raise Trouble("interrupted before anything was done") from None
-    except ValueError as error:  # options that do not go together, a run of that name that cannot be carried
+        goes_on = f"setpoint runs resume {called} goes on with it" if kept is not None and way is _one else ""
+        raise Trouble("interrupted", goes_on) from None
+    except (ValueError, NotKept, StoreError) as error:  # options that do not go together, a run that cannot be kept
         raise Trouble(str(error)) from None
     finally:
         if kept is not None:
@@ -149,7 +154,9 @@ def _about(asked: Asked) -> dict[str, str]:
     from setpoint.data.runs.runs import named as name_of
 
     ends = {"input": asked.input, "output": asked.output}
-    return {"file": str(asked.file.absolute()), **{key: name_of(end) for key, end in ends.items() if end is not None}}
+    named_ends = {key: name_of(end) for key, end in ends.items() if end is not None}
+    folder = {"folder": str(Path.cwd())} if named_ends else {}  # their names may be relative to it
+    return {"file": str(asked.file.absolute()), **folder, **named_ends}
 
 
 def _called(fsm: SimpleFSM, asked: Asked, kept: Runs | None) -> str:
@@ -260,14 +267,25 @@ def _batch(fsm: SimpleFSM, asked: Asked, record: Any, name: str) -> int:
     with named(f"--output {asked.output or STDIO}"):
         sink = _sink(asked)
     meter, began = Meter(), time.perf_counter()
-    share: dict[str, Any] = {"on_progress": meter.batch, "run": name}
+    reports: list[StreamReport] = []
+
+    def write(results: Batch) -> None:
+        meter.clear()
+        with named(f"--output {asked.output or STDIO}"):
+            reports.append(_written(fsm.plan, sink, _reached(chunk, results), results))
+
+    share: dict[str, Any] = {"on_progress": meter.batch, "run": name, "on_end": write}
     if asked.workers is not None:
         share |= {"max_workers": asked.workers} if fsm.plan.is_async else {"processes": _processes(asked.workers)}
     with fsm:
         results = fsm.process_batch(chunk.records, **share)
-    meter.clear()
-    with named(f"--output {asked.output or STDIO}"):
-        report = _written(fsm.plan, sink, _reached(chunk, results), results)
+    if not reports and None not in (asked.input, asked.output) and fsm.keeps(name):
+        meter.clear()
+        carried = f"{len(results):,} of {len(chunk.records):,} records were carried, nothing is written yet"
+        raise Trouble(f"interrupted: {carried}", "--resume goes on from there")
+    if not reports:
+        write(results)
+    [report] = reports
     report.duration = time.perf_counter() - began
     told = asked.json and asked.output is None
     account(report, to=sys.stdout if told else _teller(asked), as_json=asked.json, results=results if told else None)

@@ -6,12 +6,12 @@ run its machine is read from the file it began with; if that has changed since, 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -22,9 +22,8 @@ from setpoint.cli.trouble import FAILED, USAGE, Trouble
 if TYPE_CHECKING:
     from setpoint.data.fsm import SimpleFSM
     from setpoint.data.result import Result
-    from setpoint.data.runs import RunRow, Runs, StepRow
+    from setpoint.data.runs import RunRow, Runs
 
-STYLES: Final = {"done": "green", "failed": "bold red", "waiting": "cyan", "interrupted": "yellow", "running": "cyan"}
 app = typer.Typer(
     help="What was run, how it stands, and what brings it on.", invoke_without_command=True, rich_markup_mode=None
 )
@@ -84,6 +83,7 @@ def runs(
     context.obj = where
     if context.invoked_subcommand is not None:
         return
+    from setpoint.cli.runs_shown import row_in_json, show_list
     from setpoint.data.runs import Query
     from setpoint.store.run_rows import Status
 
@@ -92,14 +92,14 @@ def runs(
         if given and given not in words:
             raise Trouble(f"{option} {given}: there are {', '.join(words)}", code=USAGE)
     query = Query(machine=machine, status=status, kind=kind, since=_since(since), limit=limit)  # type: ignore[arg-type]  # checked above
-    with _open(where) as kept:
+    with _open(where, only_read=True) as kept:
         rows, counts = kept.find(query), kept.count(query)
     if json:
         from setpoint.cli.output import print_json
 
-        print_json([_row_in_json(row) for row in rows])
+        print_json([row_in_json(row) for row in rows])
     elif rows:
-        _show_list(rows, counts)
+        show_list(rows, counts)
     else:
         print("there are no such runs")
     if not rows:
@@ -115,21 +115,19 @@ def show(
     where: RunsOption = None,
 ) -> None:
     """One run: what happened to it, in order, and what came of it. Exit code 1 when it failed."""
-    with _open(where or context.obj) as kept:
-        row = _found(kept, run)
+    from setpoint.cli.runs_shown import print_whole, show_results, show_row, show_steps
+
+    with _open(where or context.obj, only_read=True) as kept, _named():
+        row = kept.meant(run)
         steps = kept.steps(row.id)
         result = kept.result(row.id) if row.kind == "record" else None
         results = list(kept.results(row.id)) if row.kind == "batch" else []
     if json:
-        _print_whole(row, steps, result, results)
+        print_whole(row, steps, result, results)
     else:
-        _show_row(row)
-        _show_steps(steps, records=records)
-        if result is not None:
-            _show_end(result)
-        for number, one in results:
-            if records or one.error is not None:
-                print(f"{number:>8}  {one.final_state}" + (f"  {_clean(one.error)}" if one.error else ""))
+        show_row(row)
+        show_steps(steps, records=records)
+        show_results(result, results, records=records)
     raise typer.Exit(FAILED if row.status == "failed" else 0)
 
 
@@ -191,9 +189,16 @@ def wake(
     where: RunsOption = None,
 ) -> None:
     """Go on with all runs whose time has come. Exit code 1 when one of them failed, or could not go on."""
+    from setpoint.store import StoreError
+
     with _open(where or context.obj) as kept:
         while True:
-            fine = all([_woken(kept, row, trust, settings) for row in kept.store.due(kept.wall())])
+            try:
+                fine = all([_wake(kept, *group, trust, settings) for group in _due(kept).items()])
+            except StoreError as error:  # a full disk, a lock: it may be over next time
+                if every is None:
+                    raise
+                print(f"setpoint: {_clean(error)}", file=sys.stderr)
             if every is None:
                 raise typer.Exit(0 if fine else FAILED)
             time.sleep(every)
@@ -202,11 +207,10 @@ def wake(
 @app.command()
 def stop(context: typer.Context, run: RunArgument, because: BecauseOption = "", where: RunsOption = None) -> None:
     """End a run that waits or was interrupted."""
-    with _open(where or context.obj) as kept:
-        row = _found(kept, run)
-        with _named():
-            kept.stop(row.id, because)
-    print(f"run {row.id} is stopped")
+    with _open(where or context.obj) as kept, _named():
+        row = kept.meant(run)
+        kept.stop(row.id, because)
+    print(f"run {_clean(row.id)} is stopped")
 
 
 @app.command()
@@ -226,7 +230,7 @@ def prune(
 
 
 @contextmanager
-def _open(where: Path | None) -> Iterator[Runs]:
+def _open(where: Path | None, *, only_read: bool = False) -> Iterator[Runs]:
     from setpoint.data.runs import Runs
     from setpoint.places import DATA, RUNS
     from setpoint.store import StoreError
@@ -235,7 +239,7 @@ def _open(where: Path | None) -> Iterator[Runs]:
     if not file.is_file():
         raise Trouble(f"there are no runs at {file}", "setpoint run keeps them there; --runs PATH names another file")
     try:
-        kept = Runs(file, days=0)
+        kept = Runs(file, days=0, read_only=only_read)
     except StoreError as error:
         raise Trouble(str(error)) from None
     try:
@@ -248,34 +252,39 @@ def _open(where: Path | None) -> Iterator[Runs]:
 
 @contextmanager
 def _named() -> Iterator[None]:
-    """Has what a run cannot do end the command."""
-    from setpoint.data.runs import RunError
+    """Has what a run cannot do end the command: what it is, its machine of another version, its record."""
+    from setpoint.data.runs import NotKept
 
     try:
         yield
-    except RunError as error:
+    except (ValueError, NotKept) as error:
         raise Trouble(str(error)) from None
-
-
-def _found(kept: Runs, run: str) -> RunRow:
-    with _named():
-        return kept.get(run)
 
 
 @contextmanager
 def _machine(kept: Runs, run: str, trust: bool, settings: Sequence[str] | None) -> Iterator[tuple[SimpleFSM, RunRow]]:
-    """The machine of a run, read from the file it began with. Raises `Trouble`."""
-    row = _found(kept, run)
-    file = Path(str(row.about.get("file", "")))
-    if not file.is_file():
+    """The machine of a run, and the run. Raises `Trouble`."""
+    with _named():
+        row = kept.meant(run)
+    with _machine_in(_file(row), kept, trust, settings) as fsm, _named():
+        yield fsm, row
+
+
+def _file(row: RunRow) -> str:
+    """The file of its machine; empty for a run that a program began."""
+    return str(row.about.get("file", ""))
+
+
+@contextmanager
+def _machine_in(file: str, kept: Runs, trust: bool, settings: Sequence[str] | None) -> Iterator[SimpleFSM]:
+    """The machine that runs began with, read from its file. Raises `Trouble`."""
+    if not file or not Path(file).is_file():
         raise Trouble(
-            f"the file of its machine is gone: {file}"
-            if row.about.get("file")
-            else f"run {row.id} was begun by a program",
+            f"the file of its machine is gone: {file}" if file else "it was begun by a program",
             "go on with it in Python: SimpleFSM(config, runs=FILE).runs.resume(NAME)",
         )
-    with machine_of(file, trust=trust, settings=settings or (), runs=kept) as fsm, _named():
-        yield fsm, row
+    with machine_of(Path(file), trust=trust, settings=settings or (), runs=kept) as fsm:
+        yield fsm
 
 
 def _go_on(
@@ -286,14 +295,36 @@ def _go_on(
     _end(result, json=json)
 
 
-def _woken(kept: Runs, row: RunRow, trust: bool, settings: Sequence[str] | None) -> bool:
+def _due(kept: Runs) -> dict[str, list[RunRow]]:
+    """The runs whose time has come, by the file of their machine."""
+    found: dict[str, list[RunRow]] = {}
+    for row in kept.store.due(kept.wall()):
+        found.setdefault(_file(row), []).append(row)
+    return found
+
+
+def _wake(kept: Runs, file: str, rows: Sequence[RunRow], trust: bool, settings: Sequence[str] | None) -> bool:
+    """Goes on with runs of one machine; whether all went well. One that does not is no reason not to go on with the others."""
     try:
-        with _machine(kept, row.id, trust, settings) as (fsm, _):
+        with _machine_in(file, kept, trust, settings) as fsm:
+            return all([_woken(fsm, row) for row in rows])
+    except Trouble as trouble:
+        why = trouble.error
+    except typer.Exit:  # its faults are on the terminal
+        why = f"{file} has errors"
+    for row in rows:
+        print(f"{_clean(row.id)}: {_clean(why)}", flush=True)
+    return False
+
+
+def _woken(fsm: SimpleFSM, row: RunRow) -> bool:
+    try:
+        with _named():
             result = fsm.runs.resume(row.id)
     except Trouble as trouble:
-        print(f"{row.id}: {_clean(trouble.error)}")
+        print(f"{_clean(row.id)}: {_clean(trouble.error)}", flush=True)
         return False
-    print(f"{row.id}: {' → '.join(map(_clean, (*result.path, *map(str, result.waits))))}")
+    print(f"{_clean(row.id)}: {' → '.join(map(_clean, (*result.path, *map(str, result.waits))))}", flush=True)
     return result.error is None
 
 
@@ -303,7 +334,7 @@ def _since(age: str) -> float | None:
     return time.time() - seconds_of(age) if age else None
 
 
-# what is shown
+# what is said
 
 
 def _clean(text: object) -> str:
@@ -312,130 +343,8 @@ def _clean(text: object) -> str:
     return clean(text)
 
 
-def _show_list(rows: Sequence[RunRow], counts: dict[str, int]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from setpoint.cli.output import console
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "machine", "status", "at", "began", "took"):
-        table.add_column(name, overflow="fold" if name in ("run", "at") else "ellipsis", no_wrap=name == "status")
-    for row in rows:
-        status = Text(row.status, style=STYLES.get(row.status, "dim"))
-        at = row.waits or row.error or row.state or _said(row)
-        table.add_row(_clean(row.id), _clean(row.machine), status, _clean(at), _when(row.started), _took(row))
-    out = console()
-    out.print(table)
-    total = sum(counts.values())
-    if total > len(rows):
-        parts = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-        out.print(Text(f"{len(rows)} of {total}: {parts}", style="dim"))
-
-
-def _show_row(row: RunRow) -> None:
-    about = [(key, value) for key, value in row.about.items() if value]
-    facts: list[tuple[str, Any]] = [
-        ("run", f"{row.id}, a {row.kind}" if row.kind != "record" else row.id),
-        ("machine", f"{row.machine} (version {row.version})"),
-        ("status", row.status),
-        ("waits", row.waits),
-        ("until", _when(row.wake) if row.wake else ""),
-        ("error", row.error),
-        ("records", _said(row)),
-        ("began", _when(row.started)),
-        ("took", _took(row)),
-        *about,
-    ]
-    for name, value in facts:
-        if value:
-            print(f"{name:<8} {_clean(value)}")
-
-
-def _show_steps(steps: Sequence[tuple[StepRow, Any]], *, records: bool) -> None:
-    from setpoint.cli.told import plain
-
-    if steps:
-        print()
-    for step, record in steps:
-        moment = datetime.fromtimestamp(step.at, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        said = {"exit": f"→ {step.target}" if step.target else "", "arc": f"→ {step.target}", "wait": "waits"}.get(
-            step.kind, step.kind
-        )
-        took = f"{step.seconds * 1000:.1f} ms" if step.seconds else ""
-        tries = f" (attempt {step.attempt})" if step.attempt > 1 else ""
-        print(f"{moment}  {_clean(step.state):<20} {_clean(said):<22} {took:>10}{tries}  {_clean(step.error)}".rstrip())
-        if records and record is not None:
-            print(f"              {_clean(plain(record))}")
-
-
-def _show_end(result: Result) -> None:
-    from setpoint.cli.output import print_json
-    from setpoint.cli.told import plain, reasons
-
-    print()
-    for said, error in reasons(result.error):
-        print(f"{said}: {_clean(error)}")
-    print_json(plain(result.data))
-
-
 def _end(result: Result, *, json: bool) -> None:
     """Says what came of a run, and ends the command."""
     from setpoint.cli.told import say_result
 
     raise typer.Exit(say_result(result, as_json=json))
-
-
-def _print_whole(
-    row: RunRow, steps: Sequence[tuple[StepRow, Any]], result: Result | None, results: Sequence[tuple[int, Result]]
-) -> None:
-    from setpoint.cli.output import print_json
-    from setpoint.cli.told import plain, result_in_json
-
-    print_json({
-        **_row_in_json(row),
-        "steps": [
-            {
-                "at": _moment(step.at), "kind": step.kind, "state": step.state, "arc": step.arc or None, "target": step.target or None,
-                "attempt": step.attempt, "seconds": step.seconds, "error": step.error or None, "record": plain(record),
-            }
-            for step, record in steps
-        ],
-        "result": result_in_json(result) if result else None,
-        "results": [{"number": number, **result_in_json(one)} for number, one in results],
-    })  # fmt: skip
-
-
-def _row_in_json(row: RunRow) -> dict[str, Any]:
-    import msgspec
-
-    return {
-        "run": row.id, "kind": row.kind, "machine": row.machine, "version": row.version, "status": row.status, "state": row.state or None,
-        "waits": row.waits or None, "until": _moment(row.wake) if row.wake else None, "error": row.error or None,
-        "started": _moment(row.started), "updated": _moment(row.updated), "ended": _moment(row.ended) if row.ended else None,
-        "seconds": row.seconds, "counts": msgspec.json.decode(row.counts) if row.counts else None, "about": dict(row.about),
-    }  # fmt: skip
-
-
-def _said(row: RunRow) -> str:
-    import msgspec
-
-    counts = msgspec.json.decode(row.counts) if row.counts else {}
-    return ", ".join(f"{number} {name}" for name, number in counts.items())
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _when(at: float) -> str:
-    from setpoint.cli.output import clock
-
-    return clock(_moment(at))
-
-
-def _took(row: RunRow) -> str:
-    seconds = (row.ended or row.updated) - row.started
-    return (
-        f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
-    )

@@ -16,12 +16,12 @@ looked at here: error arcs, pushes that come round to themselves, names of funct
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from setpoint.data import definition as d
+from setpoint.data.drawing import identifier
 from setpoint.data.faults import arc_name
 from setpoint.data.functions.registry import HOLDERS
 from setpoint.machine import Arc, Guard, Machine, MachineError, State, expression
@@ -29,7 +29,6 @@ from setpoint.machine import check as check_model
 from setpoint.machine.check import SEVERITIES, Severity
 from setpoint.machine.guards import ALWAYS
 from setpoint.machine.guards import Named as NamedGuard
-from setpoint.machine.model import NAME
 
 _OF_THE_MODEL = frozenset(("unreachable", "shadowed", "never-open", "trap", "livelock", "undecided"))
 
@@ -116,7 +115,7 @@ _Places = dict[str, tuple[str, d.Place]]
 
 def _model(network: d.NetworkDef) -> tuple[Machine | None, _Places]:
     """The network as a machine of the model, with error arcs as arcs that may open; and names and places of its states and arcs."""
-    names = {state.name: _identifier(state.name) for state in network.states}
+    names = {state.name: identifier(state.name) for state in network.states}
     if len(set(names.values())) < len(names):
         names = {name: f"state_{number}" for number, name in enumerate(names)}
     states = {state.name: State(name=names[state.name], final=state.final) for state in network.states}
@@ -140,7 +139,7 @@ def _model(network: d.NetworkDef) -> tuple[Machine | None, _Places]:
             places[str(arcs[-1])] = (arc_name(state, arc), arc.place)
     try:
         return Machine(
-            _identifier(network.name), [*states.values(), *again], arcs, initial=states[network.start].name
+            identifier(network.name), [*states.values(), *again], arcs, initial=states[network.start].name
         ), places
     except MachineError:
         return None, {}  # the plan refuses such a machine, and says why
@@ -175,12 +174,7 @@ def _unknown(record: Any) -> bool:
 
 def _fact(name: str) -> Guard:
     """Something that may be true or false, for all that is known."""
-    return NamedGuard(_identifier(name), _unknown, name.replace("_", " "), False)
-
-
-def _identifier(text: str) -> str:
-    """The text as a name of the model: itself where it is one."""
-    return text if NAME.match(text) else "n_" + re.sub("[^A-Za-z0-9_]", "_", text)
+    return NamedGuard(identifier(name), _unknown, name.replace("_", " "), False)
 
 
 def _no_way_out(definition: d.Definition, network: d.NetworkDef) -> Iterator[Finding]:

@@ -147,12 +147,14 @@ class SimpleFSM:
     def process_batch(
         self, records: Iterable[Any], *, ordered: bool = True, max_workers: int = 100, processes: int = 0,
         on_progress: Callable[[int, int | None], object] | None = None, run: str = "",
+        on_end: Callable[[Batch], object] | None = None,
     ) -> Batch:  # fmt: skip
         """Carry many records; their results, in their order unless told otherwise.
 
         `max_workers` records of a machine with async functions are on their way at once; `processes` carries those of any other in so
         many processes. `on_progress` is told how many are done, of how many. With ``runs=`` it is a run that is kept: a batch of that name
-        that was interrupted goes on behind the last thousand records that were done. Ctrl-C gives what is done.
+        that was interrupted goes on behind the last thousand records that were done. `on_end` is given the batch when all of it is done,
+        and only then the run is: what it raises leaves a run that goes on there. Ctrl-C gives what is done.
         """
         from setpoint.data.batch import run_batch
         from setpoint.data.runs import batches
@@ -160,9 +162,12 @@ class SimpleFSM:
         plan = self.plan
         share: dict[str, Any] = {"concurrency": max_workers, "in_loop": self._in_loop}
         if self._kept is None:
-            return run_batch(plan, records, ordered=ordered, on_progress=on_progress, processes=processes, **share)
+            batch = run_batch(plan, records, ordered=ordered, on_progress=on_progress, processes=processes, **share)
+            if on_end is not None and not batch.interrupted:
+                on_end(batch)
+            return batch
         with batches.carrying(plan, processes=processes, **share) as lot_of:
-            return batches.carry(self._many().batch(run), records, lot_of, on_progress)
+            return batches.carry(self._many().batch(run), records, lot_of, on_progress, on_end)
 
     async def aprocess_batch(
         self, records: Iterable[Any] | AsyncIterable[Any], *, ordered: bool = True, max_workers: int = 100,

@@ -77,7 +77,7 @@ class Wait(msgspec.Struct, frozen=True):
         return f"{self.state} waits for " + (" or ".join(self.events) or "its time")
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, gc=False):  # a batch keeps thousands, and none is part of a cycle
     """How one record went: where it ended, what it is now, the states it was in, and how long that took (seconds).
 
     `handled` are the errors that arcs caught on its way, in order (of a record that was split: each of its parts' once). For a record

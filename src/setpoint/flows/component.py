@@ -141,6 +141,12 @@ def seconds(text: object) -> float:
 Duration = Annotated[float, BeforeValidator(seconds)]
 """A field that is written as a duration and read as seconds."""
 
+
+def one_or_many(value: object) -> object:
+    """A list; of one, where that one stands alone."""
+    return [value] if isinstance(value, str | dict) else value
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 

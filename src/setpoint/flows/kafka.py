@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from setpoint.flows.component import Duration, Fields
-from setpoint.flows.mqtt import Tls
+from setpoint.flows.tls import Tls
 from setpoint.namespace.kafka.client import MECHANISMS, Access
 
 CONNECT_WITHIN: Final = 5.0

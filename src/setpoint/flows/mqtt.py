@@ -6,17 +6,15 @@ there is `protocol_version`, 3.1.1 (the default) or 5.
 
 from __future__ import annotations
 
-import os
 import secrets
-import ssl
-import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from setpoint.flows.component import ConnectError, Duration, Fields
+from setpoint.flows.component import ConnectError, Duration, Fields, one_or_many
+from setpoint.flows.tls import Tls, context
 
 if TYPE_CHECKING:
     from setpoint.services.mqtt import Arrived, Link, Settings
@@ -26,38 +24,6 @@ _PORTS: Final = {"tcp": 1883, "mqtt": 1883, "ssl": 8883, "tls": 8883, "mqtts": 8
 _SECURE: Final = ("ssl", "tls", "mqtts")
 LONGEST: Final = 65_535
 """Bytes of a topic, at most (MQTT 3.1.1, 1.5.3)."""
-
-
-def _listed(value: object) -> object:
-    """A list; of one, where that one stands alone."""
-    return [value] if isinstance(value, str | dict) else value
-
-
-class ClientCert(Fields):
-    """What shows a broker who we are: PEM text, or files of it."""
-
-    cert: str = ""
-    key: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    password: str = ""
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if not ((self.cert and self.key) or (self.cert_file and self.key_file)):
-            raise ValueError("a client certificate is cert with key, or cert_file with key_file")
-        return self
-
-
-class Tls(Fields):
-    """Whether and how the connection is encrypted. Certificates are verified unless `skip_cert_verify`."""
-
-    enabled: bool = False
-    skip_cert_verify: bool = False
-    enable_renegotiation: Literal[False] = False
-    root_cas: str = ""
-    root_cas_file: str = ""
-    client_certs: Annotated[tuple[ClientCert, ...], BeforeValidator(_listed)] = Field(default=(), max_length=1)
 
 
 class WillFields(Fields):
@@ -156,7 +122,7 @@ class Connector:
             client_id=self._client_id,
             user=fields.user,
             password=fields.password,
-            tls=_context(fields.tls) if fields.tls.enabled or url.scheme in _SECURE else None,
+            tls=context(fields.tls) if fields.tls.enabled or url.scheme in _SECURE else None,
             version=5 if fields.protocol_version == "5" else 4,
             clean=self._clean,
             keepalive=fields.keepalive,
@@ -164,31 +130,6 @@ class Connector:
             will=Will(will.topic, will.payload.encode(), will.qos, will.retained) if will.enabled else None,
             window=self._window,
         )
-
-
-def _context(fields: Tls) -> ssl.SSLContext:
-    """What TLS shall check and show. Raises `ConnectError` for certificates that cannot be read."""
-    try:
-        context = ssl.create_default_context(cafile=fields.root_cas_file or None, cadata=fields.root_cas or None)
-        if fields.skip_cert_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        for cert in fields.client_certs:
-            _load(context, cert)
-    except (OSError, ValueError) as error:
-        raise ConnectError(f"the certificates of tls cannot be read: {error}") from error
-    return context
-
-
-def _load(context: ssl.SSLContext, cert: ClientCert) -> None:
-    if cert.cert_file:
-        context.load_cert_chain(cert.cert_file, cert.key_file, cert.password)
-        return
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # readable for us alone; ssl reads files only
-        file.write(f"{cert.key}\n{cert.cert}\n")
-        file.flush()
-        os.fsync(file.fileno())
-        context.load_cert_chain(file.name, password=cert.password)
 
 
 def topic_fault(topic: str) -> str:
@@ -234,5 +175,7 @@ def _filter(text: str) -> str:
     return text
 
 
-Filters = Annotated[tuple[Annotated[str, AfterValidator(_filter)], ...], BeforeValidator(_listed), Field(min_length=1)]
+Filters = Annotated[
+    tuple[Annotated[str, AfterValidator(_filter)], ...], BeforeValidator(one_or_many), Field(min_length=1)
+]
 """A field of topic filters."""

@@ -115,12 +115,11 @@ class RunStore:
         """The runs that are asked for, the newest first."""
         where, values = _where(query)
         sql = f"SELECT {ALL} FROM runs{where} ORDER BY started DESC, id DESC"
-        rows = self._rows(sql, values) if query.status in ("running", "interrupted") else self._rows(
-            f"{sql} LIMIT ? OFFSET ?", (*values, query.limit, query.offset)
-        )  # fmt: skip
-        if query.status in ("running", "interrupted"):  # which of the two is known only by looking for the owner
-            rows = [row for row in rows if row.status == query.status][query.offset : query.offset + query.limit]
-        return rows
+        if query.status not in ("running", "interrupted"):
+            return self._rows(f"{sql} LIMIT ? OFFSET ?", (*values, query.limit, query.offset))
+        # which of the two it is is known only by looking for the owner
+        rows = [row for row in self._rows(sql, values) if row.status == query.status]
+        return rows[query.offset : query.offset + query.limit]
 
     def count(self, query: Query) -> dict[str, int]:
         """How many there are of each status, whatever the limit."""
@@ -144,7 +143,8 @@ class RunStore:
         """When the time of the next run comes that waits, or with which a process died."""
         waiting = self._all("SELECT min(wake) FROM runs WHERE status = 'waiting'", ())
         left = self._all("SELECT wake, owner FROM runs WHERE status = 'running' AND wake IS NOT NULL", ())
-        return min([wake for (wake,) in waiting if wake is not None] + [wake for wake, by in left if not lives(by)], default=None)
+        times = [wake for (wake,) in waiting if wake is not None] + [wake for wake, owner in left if not lives(owner)]
+        return min(times, default=None)
 
     def progress(self, run: str) -> bytes | None:
         """Where an unfinished run stands."""
@@ -341,7 +341,9 @@ def _opened_for_reading(file: Path) -> sqlite3.Connection:
         raise NotAStore(f"there are no runs at {file}")
     name = f"file:{quote(str(file.absolute()))}?mode=ro"
     if not os.access(file.parent, os.W_OK) and not file.with_name(file.name + "-wal").exists():
-        name += "&immutable=1"  # SQLite cannot make the files with which it follows a writer; without a log there is none
+        name += (
+            "&immutable=1"  # SQLite cannot make the files with which it follows a writer; without a log there is none
+        )
     connection = sqlite3.connect(name, uri=True, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
     try:
         if _recognised(connection, file) < SCHEMA:

@@ -110,7 +110,7 @@ class AgentMonitor(Worker[AgentMonitorSpec, AgentMonitorSpec, AgentObserved]):
 
     monitoring_stopped = State(Phase.STOPPED, reason="stopped")
     monitoring_starting = State(Phase.STARTING, reason="starting: first measurement under way")
-    degraded = State(Phase.DEGRADED, reason=lambda s: "; ".join(_wrong(s)) or "first measurement is in")
+    degraded = State(Phase.DEGRADED, reason=lambda s: f"not well: {'; '.join(_wrong(s)) or 'first measurement is in'}")
     active = State(Phase.HEALTHY, reason=_no_console)
     monitoring_stopping = State(Phase.STOPPING, reason="stopping")
 

@@ -73,9 +73,13 @@ def _not_ok(s: Seen) -> str:
     return over_limit(figures, s.desired.limits) or ("CPU not measured yet" if figures.cpu_percent is None else "")
 
 
-def _warning(s: Seen) -> str:
-    near = near_limit(s.observed.figures, s.desired.limits) if s.observed.figures is not None else ""
-    return f"warning: {near}" if near else ""
+def _remarks(s: Seen) -> str:
+    """What is close to its limit, and why the figures may not be those of what limits us."""
+    figures = s.observed.figures
+    if figures is None:
+        return ""
+    near = near_limit(figures, s.desired.limits)
+    return "; ".join(filter(None, (f"warning: {near}" if near else "", figures.note)))
 
 
 class ContainerMonitor(Worker[ContainerMonitorSpec, ContainerMonitorSpec, ContainerObserved]):
@@ -84,7 +88,7 @@ class ContainerMonitor(Worker[ContainerMonitorSpec, ContainerMonitorSpec, Contai
     monitoring_stopped = State(Phase.STOPPED, reason="stopped")
     monitoring_starting = State(Phase.STARTING, reason="starting: first measurement under way")
     degraded = State(Phase.DEGRADED, reason=lambda s: f"metrics not ok: {_not_ok(s) or 'first measurement is in'}")
-    active = State(Phase.HEALTHY, reason=_warning)
+    active = State(Phase.HEALTHY, reason=_remarks)
     monitoring_stopping = State(Phase.STOPPING, reason="stopping")
 
     arcs = [
@@ -101,10 +105,8 @@ class ContainerMonitor(Worker[ContainerMonitorSpec, ContainerMonitorSpec, Contai
 
     async def collect_observed_state(self, desired: ContainerMonitorSpec) -> ContainerObserved:
         """A new reading of the host, for everybody who looks at it. Raises `OSError` while the one before has not come back."""
-        if desired.desired_state == "stopped":
-            return ContainerObserved()
-        figures = await self._reader.read()
+        figures = await self._reader.read() if desired.desired_state == "active" else None
         for name in GAUGES:
-            if (value := getattr(figures, name)) is not None:
-                self.context.gauge(name, value)
+            value = getattr(figures, name, None)
+            self.context.gauge(name, float("nan") if value is None else value)
         return ContainerObserved(figures=figures)

@@ -61,7 +61,9 @@ def _limits(agent: Fields) -> dict[str, float]:
         for key, name in _LIMITS.items():
             limit = section.number(key, above=True)
             if limit is not None and limit > 100.0:
-                section.place.at(key).error(section.mark_of(key), f"expected a percentage, at most 100, found {limit:g}")
+                section.place.at(key).error(
+                    section.mark_of(key), f"expected a percentage, at most 100, found {limit:g}"
+                )
             elif limit is not None:
                 found[name] = limit
         hold = section.number("holdSeconds")

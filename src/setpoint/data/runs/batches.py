@@ -39,7 +39,11 @@ def _pooled(pool: Pool, lot: list[Any]) -> Batch:
 
 
 def carry(
-    kept: BatchRun, records: Iterable[Any], lot_of: Callable[[list[Any]], Batch], on_progress: Progress | None
+    kept: BatchRun,
+    records: Iterable[Any],
+    lot_of: Callable[[list[Any]], Batch],
+    on_progress: Progress | None,
+    on_end: Callable[[Batch], object] | None = None,
 ) -> Batch:
     """The results of all records, in order: those that are kept, and those of the lots that `lot_of` carries now."""
     told = _Told(kept, on_progress, records)
@@ -47,6 +51,8 @@ def carry(
         for first, lot in _lots(records):
             if not told.known(first, len(lot)) and not told.take(first, lot_of(lot)):
                 break
+        if on_end is not None and not told.batch.interrupted:
+            on_end(told.batch)
         return told.end()
 
 
@@ -71,7 +77,7 @@ class _Told:
     def __init__(self, kept: BatchRun, on_progress: Progress | None, records: object) -> None:
         self._kept, self._on_progress = kept, on_progress
         self._total = len(records) if hasattr(records, "__len__") else None
-        self._batch = Batch()
+        self.batch = Batch()
         self._began = kept.runs.wall()
 
     def known(self, first: int, count: int) -> bool:
@@ -86,26 +92,26 @@ class _Told:
         if not part.interrupted:
             self._kept.keep(first, part)
         self._add(first, part)
-        self._batch.interrupted = part.interrupted
+        self.batch.interrupted = part.interrupted
         return not part.interrupted
 
     def end(self) -> Batch:
         """The batch; it is done, unless it was interrupted."""
-        if self._batch.interrupted:
+        if self.batch.interrupted:
             self._kept.leave()
         else:
             counts: dict[str, int] = {}
-            for result in self._batch:
+            for result in self.batch:
                 counts[result.final_state] = counts.get(result.final_state, 0) + 1
             seconds = max(0.0, self._kept.runs.wall() - self._began)
-            self._kept.finish(counts, seconds=seconds, failed=bool(self._batch.failed))
-        return self._batch
+            self._kept.finish(counts, seconds=seconds, failed=bool(self.batch.failed))
+        return self.batch
 
     def _add(self, first: int, results: list[Any]) -> None:
-        self._batch.extend(results)
-        self._batch.indices += range(first, first + len(results))
+        self.batch.extend(results)
+        self.batch.indices += range(first, first + len(results))
         if self._on_progress is not None:
-            self._on_progress(len(self._batch), self._total)
+            self._on_progress(len(self.batch), self._total)
 
 
 def _lots(records: Iterable[Any]) -> Iterator[tuple[int, list[Any]]]:

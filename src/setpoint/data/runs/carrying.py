@@ -189,7 +189,9 @@ class MachineRuns:
 
     def stream(self, run: str, about: Mapping[str, Any], *, each: bool) -> StreamRun:
         """A stream of that name, begun or gone on with. Raises `RunError`."""
-        return StreamRun(self.runs, self.row(nameable(run) or run_name(), "stream", about), self.definition(), each=each)
+        return StreamRun(
+            self.runs, self.row(nameable(run) or run_name(), "stream", about), self.definition(), each=each
+        )
 
     # a run begins
 

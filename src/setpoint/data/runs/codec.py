@@ -66,7 +66,9 @@ def encoded(value: Progress | list[Result] | Result) -> bytes:
 def decoded_progress(data: bytes) -> Progress:
     """A run's progress. Raises `ValueError` for bytes that are none."""
     progress = _decoded(data, _progress)
-    tokens, waiting, failed = (tuple(map(_joined, some)) for some in (progress.tokens, progress.waiting, progress.failed))
+    tokens, waiting, failed = (
+        tuple(map(_joined, some)) for some in (progress.tokens, progress.waiting, progress.failed)
+    )
     return msgspec.structs.replace(progress, tokens=tokens, waiting=waiting, failed=failed)
 
 

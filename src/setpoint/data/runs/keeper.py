@@ -183,17 +183,17 @@ class Group:
         writing = asyncio.get_running_loop().run_in_executor(None, self._written, turns)
         writing.add_done_callback(partial(self._settle, turns))
 
-    def _written(self, turns: Sequence[Turn]) -> list[Exception | None]:
+    def _written(self, turns: Sequence[Turn]) -> list[BaseException | None]:
         """Writes them; what each raised. What is the matter with one of them is no reason not to write the others."""
         try:
             self._write([statement for statements, _ in turns for statement in statements])
-        except Exception as error:
+        except BaseException as error:  # whatever it is, whoever waits hears of it
             if len(turns) == 1 or isinstance(error, StoreError):
                 return [error] * len(turns)
             return [self._written([turn])[0] for turn in turns]
         return [None] * len(turns)
 
-    def _settle(self, turns: Sequence[Turn], writing: asyncio.Future[list[Exception | None]]) -> None:
+    def _settle(self, turns: Sequence[Turn], writing: asyncio.Future[list[BaseException | None]]) -> None:
         for (_, turn), error in zip(turns, writing.result(), strict=True):
             if turn.done():  # cancelled
                 continue

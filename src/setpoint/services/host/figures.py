@@ -31,6 +31,8 @@ class HostFigures(msgspec.Struct, frozen=True):
     disk_total_bytes: int | None
     source: str = ""
     """What the figures of processor and memory are of: a control group by its path, or the host."""
+    note: str = ""
+    """Why no control group was looked at; "" when some were."""
     faults: tuple[str, ...] = ()
     """What could not be measured, and why."""
 
@@ -81,5 +83,5 @@ def _is_near(row: Compared) -> bool:
 
 
 def percent(part: float, whole: float) -> float:
-    """A share as a percentage from 0 to 100, to one decimal. `whole` must be above 0."""
-    return round(min(100.0, max(0.0, 100.0 * part / whole)), 1)
+    """A share as a percentage from 0 to 100, to one decimal. Of nothing, all is in use."""
+    return round(min(100.0, max(0.0, 100.0 * part / whole)), 1) if whole > 0 else 100.0

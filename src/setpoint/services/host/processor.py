@@ -63,7 +63,13 @@ class Processor:
                 continue
             if sample is not None:
                 samples[str(folder)] = sample
-        return samples if samples or not readable else {HOST: host_sample(at)}
+        if samples or not readable:
+            return samples
+        try:
+            return {HOST: host_sample(at)}
+        except OSError as error:
+            faults.append(f"CPU of the host: {error}")
+            return {}
 
 
 def host_sample(at: float) -> Sample:

@@ -51,7 +51,11 @@ class HostReader:
                 f"the reading begun {spent:.0f} s ago has not come back; it waits for the disk of {self._disk}"
             )
         self._begun = self._clock()
-        return await in_thread(self._measure_and_keep)
+        try:
+            return await in_thread(self._measure_and_keep)
+        except RuntimeError:  # there are no more threads to be had
+            self._begun = None
+            raise
 
     def latest(self) -> HostFigures:
         """The latest reading, without making one. When it is old, that is a fault of it."""
@@ -83,14 +87,15 @@ class HostReader:
             disk_percent=percent(*disk) if disk else None,
             disk_used_bytes=disk.used if disk else None,
             disk_total_bytes=disk.total if disk else None,
-            source=_source(use.of, limited_by, groups.why_none),
+            source=use.of if use.of == limited_by else f"CPU of {use.of}, memory of {limited_by}",
+            note=groups.why_none,
             faults=tuple(faults),
         )
 
     def _groups(self, faults: list[str]) -> Groups:
         try:
             return groups_of(self._own, self._mount)
-        except Unreadable as error:
+        except (Unreadable, OSError) as error:
             faults.append(f"control groups: {error}")
             return Groups()
 
@@ -101,12 +106,19 @@ class HostReader:
         except OSError as error:
             faults.append(f"disk: {self._disk} cannot be looked at: {error.strerror or error}")
             return None
+        if not usage.used + usage.free:
+            faults.append(f"disk: the file system of {self._disk} does not say how large it is")
+            return None
         return Memory(usage.used, usage.used + usage.free)
 
 
 def _memory(folders: Sequence[Path], faults: list[str]) -> tuple[Memory | None, str]:
     """The fullest of the limited groups, else the host, and which it is; None where a limit is there but cannot be compared with."""
-    host = psutil.virtual_memory()
+    try:
+        host = psutil.virtual_memory()
+    except OSError as error:
+        faults.append(f"memory of the host: {error}")
+        return None, HOST
     limited: list[tuple[Memory, str]] = []
     readable = True
     for folder in folders:
@@ -121,10 +133,3 @@ def _memory(folders: Sequence[Path], faults: list[str]) -> tuple[Memory | None, 
     if limited:
         return max(limited, key=lambda each: percent(*each[0]))
     return (Memory(host.total - host.available, host.total), HOST) if readable else (None, HOST)
-
-
-def _source(cpu: str, memory: str, why_none: str) -> str:
-    """What the figures are of, for people."""
-    if cpu == memory:
-        return f"{cpu}: {why_none}" if why_none else cpu
-    return f"CPU of {cpu}, memory of {memory}"

@@ -6,6 +6,7 @@ its connections and belongs to one event loop.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,11 +28,18 @@ class AdminError(Exception):
 class Http:
     """Requests to one server, which raise `AdminError` for everything that is no success. `user` and `password` are for HTTP basic auth.
 
-    `verify` is False, or the file of the authority that signed the server's certificate (True: those of the system).
+    `verify` is False, or the file of the authority that signed the server's certificate (True: those of the system), or all that TLS has to
+    know.
     """
 
     def __init__(
-        self, url: str, *, timeout: float = TIMEOUT, user: str = "", password: str = "", verify: bool | str = True
+        self,
+        url: str,
+        *,
+        timeout: float = TIMEOUT,
+        user: str = "",
+        password: str = "",
+        verify: bool | str | ssl.SSLContext = True,
     ) -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout
@@ -50,12 +58,12 @@ class Http:
                 content = None if body is None else msgspec.json.encode(body)
                 headers = {"Content-Type": "application/json"} if body is not None else {}
                 async with self._client.stream(method, path, content=content, headers=headers, timeout=limit) as answer:
-                    data = b""
+                    data = bytearray()
                     async for part in answer.aiter_bytes():
                         data += part
                         if len(data) > MAX_ANSWER_BYTES:
                             raise AdminError(f"{where}: the answer has more than {MAX_ANSWER_BYTES} bytes")
-                    return answer.status_code, data
+                    return answer.status_code, bytes(data)
         except (TimeoutError, httpx.TimeoutException):
             raise AdminError(f"{where} did not answer within {limit:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -128,9 +136,7 @@ def said(data: bytes) -> str:
     return repr(data[:SHOWN].decode(errors="replace"))
 
 
-def _verify(verify: bool | str) -> Any:
-    import ssl
-
+def _verify(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
 
 

@@ -57,6 +57,15 @@ class Managed(msgspec.Struct, frozen=True, kw_only=True):
         """The file that `write` writes and `command` names."""
         return self.directory / "redpanda.yaml"
 
+    def ports(self) -> dict[int, str]:
+        """What it listens on, and for what."""
+        return {
+            self.kafka_port: "Kafka",
+            self.admin_port: "the admin API",
+            self.rpc_port: "its RPC",
+            self.registry_port: "the schema registry",
+        }
+
     def program(self) -> tuple[str, str]:
         """The binary to start, and why there is none: one of the two is empty."""
         wanted = self.binary or shutil.which("redpanda") or str(INSTALLED)
