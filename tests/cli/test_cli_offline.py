@@ -123,6 +123,22 @@ def test_check_names_the_place_of_every_error_in_a_config(capsys: Capsys, tmp_pa
     assert {"file", "line", "column", "place", "message", "hint", "severity"} == set(faults[0])
 
 
+def test_check_says_what_a_machine_for_records_needs_beside_its_file(capsys: Capsys, tmp_path: Path) -> None:
+    """Names of functions that are not built in, with what they may be mistyped of; and trust. Nothing where the file has it all."""
+    file = tmp_path / "m.yaml"
+    text = "name: m\nstates: {{a: {{pre_validators: [{{name: {}, params: {{fields: [x]}}}}], transforms: [{}], final: true}}}}\n"
+    for check, change, said in (
+        ("required_fields", "{set: {x: x + 1}}", "0 other remarks"),
+        ("required_field", "price", "needs from its program: price, required_field (did you mean required_fields?)"),
+        ("required_fields", "'shop:price'", "needs --trust"),
+        ("required_fields", "{name: each, params: {of: 'shop:price', field: x}}", "needs --trust"),
+    ):
+        file.write_text(text.format(check, change))
+        shown = run_cli(capsys, "check", str(file))
+        assert shown.code == 0
+        assert shown.out.rstrip().endswith(said)
+
+
 @pytest.mark.parametrize("text", ["a: [", "\t", "", "- 1", "{", "states: {a: [", "&a [*a]", "x" * 100_000])
 def test_check_survives_any_file(capsys: Capsys, tmp_path: Path, text: str) -> None:
     """A file that is neither is an error that says where, never a traceback."""

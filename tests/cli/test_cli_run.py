@@ -280,3 +280,61 @@ def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         meter.batch(3, 10)
         meter.clear()
         assert capsys.readouterr().err == ("\r\033[K3 of 10\r\033[K" if terminal else "")
+
+
+@pytest.mark.parametrize("way", [(), ("--batch",), ("--dead-letters", "in.jsonl", "--output", "out.jsonl")])
+def test_the_input_is_never_written_over(way: tuple[str, ...]) -> None:
+    """Records that fail would be gone; by whatever name the file is called."""
+    before = Path("in.jsonl").read_text()
+    to = () if "--output" in way else ("--output", Path("in.jsonl").absolute())
+    with pytest.raises(Trouble, match="would replace what is read") as refused:
+        ran("m.yaml", "--input", "in.jsonl", *to, *way)
+    assert refused.value.code == USAGE
+    assert Path("in.jsonl").read_text() == before
+
+
+def test_a_resource_with_wrong_settings_is_named_with_its_place() -> None:
+    """As setpoint check names it, and no record is carried."""
+    Path("wrong.yaml").write_text(
+        "name: m\nresources:\n  shop: {type: http, config: {baseurl: http://127.0.0.1}}\nstates: {a: {resources: [shop], final: true}}\n"
+    )
+    refused = ran("wrong.yaml", "--data", "{}")
+    assert refused.code == FAILED
+    assert "wrong.yaml:3:" in refused.err
+    assert "did you mean 'base_url'?" in refused.err
+    assert "no record was carried" in refused.err
+
+
+def test_what_is_wrong_with_an_end_is_said_once() -> None:
+    """Its name is not repeated; of a URL no file is asked for."""
+    Path("in.txt").write_text("a\n")
+    with pytest.raises(Trouble) as unknown:
+        ran("m.yaml", "--input", "in.jsonl", "--output", "out.foo")
+    assert unknown.value.error.startswith("--output out.foo: the format cannot be told")
+    with pytest.raises(Trouble) as setting:
+        ran("m.yaml", "--input", "in.jsonl", "--output", "sqlite:///x.db#t?moed=insert")
+    assert "there is no setting 'moed'" in setting.value.error
+    assert not setting.value.remedy
+
+
+def test_the_accounting_begins_with_what_there_is_most_of() -> None:
+    """Always in the same order, whichever record came first."""
+    Path("many.jsonl").write_text("".join(json.dumps({"price": price}) + "\n" for price in (60, 1, 2)))
+    told = ran("m.yaml", "--input", "many.jsonl", "--output", "out.jsonl").out
+    assert told.index("2  written: small") < told.index("1  written: large")
+
+
+def test_a_new_machine_says_its_own_name() -> None:
+    """In its commands and as its name."""
+    new(Kind.machine, "order_desk")
+    text = Path("order_desk.yaml").read_text()
+    assert "setpoint run order_desk.yaml" in text
+    assert "name: order_desk\n" in text
+
+
+def test_a_name_that_is_taken_is_no_new_run() -> None:
+    """The record that comes with it is not carried, and that is said."""
+    first = ran("m.yaml", "--data", '{"price": 60}', "--name", "one")
+    again = ran("m.yaml", "--data", '{"price": 1}', "--name", "one")
+    assert (first.err, again.out) == ("", first.out)
+    assert "run one is there already" in again.err

@@ -185,3 +185,38 @@ def test_a_name_is_used_once(setpoint: Any) -> None:
     """Whoever asks again gets the result that it had."""
     setpoint("run", "squares.yaml", "--data", '{"n": 3}', "--name", "r")
     assert '"square": 9' in setpoint("run", "squares.yaml", "--data", '{"n": 4}', "--name", "r")[1]
+
+
+def test_runs_are_forgotten_by_their_age(setpoint: Any) -> None:
+    """In any unit; a bare number is days."""
+    setpoint("run", "squares.yaml", "--data", '{"n": 3}')
+    assert setpoint("runs", "prune", "--older-than", "1h") == (0, "0 runs forgotten\n")
+    assert setpoint("runs", "prune", "--older-than", "1") == (0, "0 runs forgotten\n")
+    assert setpoint("runs", "prune", "--older-than", "0s") == (0, "1 run forgotten\n")
+    with pytest.raises(Trouble, match="no duration"):
+        app(["runs", "prune", "--older-than", "soon"])
+
+
+def test_moments_are_written_alike_everywhere(setpoint: Any) -> None:
+    """Until when a record waits is an RFC 3339 moment for machines, in the result as in the list."""
+    shown = json.loads(setpoint("run", "approval.yaml", "--data", '{"amount": 20}', "--name", "big", "--json")[1])
+    [row] = json.loads(setpoint("runs", "--json")[1])
+    assert shown["waits"][0]["until"] == row["until"]
+    assert row["until"].endswith("Z")
+
+
+def test_the_list_says_what_came_of_a_stream(setpoint: Any, folder: Path) -> None:
+    """In the words in which setpoint run said it."""
+    (folder / "in.jsonl").write_text('{"n": 1}\n{"n": "x"}\n')
+    setpoint("run", "squares.yaml", "--input", "in.jsonl", "--output", "out.jsonl")
+    assert "2 read, 1 written: b, 1 failed" in setpoint("runs")[1]
+
+
+def test_nothing_is_tried_again_that_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    """What came of it is shown, and that it was not done again."""
+    for arguments in (["run", "squares.yaml", "--data", '{"n": 3}', "--name", "nine"], ["runs", "retry", "nine"]):
+        with pytest.raises(SystemExit):
+            app(arguments)
+    shown = capsys.readouterr()
+    assert "run nine is done: there is nothing to try again" in shown.err
+    assert shown.out.count('"square": 9') == 2

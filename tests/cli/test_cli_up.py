@@ -281,8 +281,25 @@ def test_what_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:
     """No such file; a data directory that is a file; one that another agent has."""
     file = tmp_path / "config.yaml"
     assert "there is no file" in refused(tmp_path, str(file))
+    assert "cannot be looked at: File name too long" in refused(tmp_path, "x" * 300)
     file.write_text(CONFIG)
     assert "cannot be used" in refused(tmp_path, str(file), "--port", "0", "--data", str(file))
     with agent_on(tmp_path) as up:
         said = refused(tmp_path, str(file), "--port", "0", code=4)
         assert f"in use by another agent (pid {up.process.pid}, keeping {file})" in said
+
+
+def test_a_program_that_has_no_use_for_a_hangup_stops_at_one(tmp_path: Path) -> None:
+    """What runs in a terminal and is no service, such as the demo, ends with the terminal."""
+    script = """
+import asyncio, os, signal
+from setpoint.cli.stopping import Stop, leave
+async def main():
+    stop = Stop(asyncio.get_running_loop())
+    os.kill(os.getpid(), signal.SIGHUP)
+    await stop.wait()
+    leave(7 if stop else 8)
+asyncio.run(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    assert (ran.returncode, ran.stderr) == (7, "stopping; once more to stop at once\n")

@@ -143,3 +143,21 @@ def service(
             process.kill()
         process.wait()
         manager.close()
+
+
+def well(up: Service) -> bool:
+    """Its latest status names no flow that is not as it is wanted. The monitor of a busy host may say what it likes."""
+    return "healthy" in up.status and "flows/" not in up.status and "starting" not in up.status
+
+
+def counts(up: Service) -> dict[str, int]:
+    """How many messages each topic has; none while the broker is not open yet."""
+    topics = up.get("topics")
+    return {topic["topic"]: topic["count"] for topic in topics} if isinstance(topics, list) else {}
+
+
+def signs(up: Service, seconds: float) -> int:
+    """How many signs of life come within so many seconds from now."""
+    before = up.told.count("WATCHDOG=1")
+    time.sleep(seconds)
+    return up.told.count("WATCHDOG=1") - before

@@ -154,7 +154,7 @@ def test_the_second_ctrl_c_stops_at_once() -> None:
         pass
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
-    assert process.returncode == 1
+    assert process.returncode == 5
     assert "stopped at once" in err
     assert "expectations" not in out
 

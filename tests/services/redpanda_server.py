@@ -102,8 +102,8 @@ class Redpanda:
 
 
 @contextmanager
-def redpanda() -> Iterator[Redpanda]:
-    """A server on loopback."""
+def redpanda(port: int = 0) -> Iterator[Redpanda]:
+    """A server on loopback, on a free port where none is given."""
     state = Redpanda()
 
     class Handler(BaseHTTPRequestHandler):
@@ -123,7 +123,7 @@ def redpanda() -> Iterator[Redpanda]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -21,19 +21,19 @@ from setpoint.agent.environment import Windows, programs_of, windows_of
 from setpoint.agent.heartbeat import Heartbeat
 from setpoint.agent.loading import ConfigStatus, Loader
 from setpoint.agent.lock import DataLock
+from setpoint.agent.processes import Processes
 from setpoint.agent.tree import ROOT, flow_paths, registry_for, tree_of
 from setpoint.agent.vitals import Vitals
 from setpoint.agent.watching import changes_of
 from setpoint.control import Supervisor
 from setpoint.control.recorder import Recorder
 from setpoint.flows import FlowEngine
-from setpoint.namespace import EmbeddedBroker
-from setpoint.places import BENTHOS, BROKER, FLIGHT, LAST_GOOD, PROCESSES, STORE
+from setpoint.places import BENTHOS, FLIGHT, LAST_GOOD, PROCESSES, STORE
 from setpoint.services import Contacts
 from setpoint.services.benthos.flows import BenthosFlows
 from setpoint.services.blocking import in_thread
-from setpoint.services.processes import open_backend
 from setpoint.store import SqliteStore, StoreError, Transition
+from setpoint.workers.broker import NamespaceLog
 from setpoint.workers.keeping import keeping
 
 STOP_S: Final = 8.0
@@ -56,13 +56,12 @@ class Agent:
         self.data = data
         self._windows: Windows = windows_of(env)
         self._lock = DataLock(data, config=config)
-        self.broker = EmbeddedBroker(data / BROKER)
+        self._processes = Processes(processes, data / PROCESSES)
+        self.broker = NamespaceLog(data, processes=self._processes.open)
         contacts = Contacts()
         self._engine = FlowEngine(self.broker, contacts=contacts)
         programs = programs_of(env)
-        self._benthos = BenthosFlows(
-            data / BENTHOS, programs, open_backend=lambda: open_backend(processes, data / PROCESSES)
-        )
+        self._benthos = BenthosFlows(data / BENTHOS, programs, open_backend=self._processes.open)
         checker = Checker(source=config.name, env=env, engine=self._engine, programs=programs)
         self._loader = Loader(config, last_good=data / LAST_GOOD, check=checker.check, wall=time.time)
         self._following: list[asyncio.Task[None]] = []
@@ -76,7 +75,7 @@ class Agent:
             registry_for(
                 engine=self._engine,
                 benthos=self._benthos,
-                broker_service=self.broker,
+                log=self.broker,
                 contacts=contacts,
                 data=data,
                 kept=kept,
@@ -148,7 +147,7 @@ class Agent:
     async def _let_go(self, seconds: float) -> list[str]:
         """Close what the workers ran on. Returns what could not be closed within so many seconds, and why."""
         closing = {
-            "processes": asyncio.create_task(self._benthos.close()),
+            "processes": asyncio.create_task(self._close_processes()),
             "flows and broker": asyncio.create_task(self._close_streams(seconds)),
             "store": asyncio.create_task(self._close_store(seconds)),
             "recording": asyncio.create_task(in_thread(self.recorder.close)),
@@ -162,6 +161,10 @@ class Agent:
             elif error := task.exception():
                 left.append(f"{name}: {str(error) or type(error).__name__}")
         return left
+
+    async def _close_processes(self) -> None:
+        await self._benthos.close()
+        await self._processes.close()
 
     async def _close_streams(self, seconds: float) -> None:
         try:

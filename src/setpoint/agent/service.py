@@ -20,6 +20,7 @@ import structlog
 from setpoint.agent.agent import Agent
 from setpoint.agent.heartbeat import is_as_wanted
 from setpoint.control.views import phase_text
+from setpoint.secrets import without_secrets
 from setpoint.services.notify import Notifier
 
 READY_WITHIN_S: Final = 10.0
@@ -113,4 +114,4 @@ class Service:
         if status.ok:
             return ""
         why = status.problems[0].text if status.problems else "not read"
-        return f"config: {why} (in force: {status.applied})"
+        return f"config: {without_secrets(why)} (in force: {status.applied})"

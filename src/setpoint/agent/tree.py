@@ -10,7 +10,6 @@ from setpoint.agent.config import Bridge, Configuration, Flow, Item
 from setpoint.agent.environment import Windows
 from setpoint.control import ChildSpec, Monitor, Registry
 from setpoint.flows import FlowEngine
-from setpoint.namespace import Broker
 from setpoint.services import Contacts, Gate, HostLimits, HostReader, Resolver
 from setpoint.services.benthos.flows import BenthosFlows
 from setpoint.workers import agent_monitor, bridge, broker, flow
@@ -28,7 +27,7 @@ def registry_for(
     *,
     engine: FlowEngine,
     benthos: BenthosFlows,
-    broker_service: Broker,
+    log: broker.NamespaceLog,
     contacts: Contacts,
     data: Path,
     kept: Callable[[], Monitor],
@@ -40,7 +39,7 @@ def registry_for(
         {KEEPING: kept},
         engine=engine,
         benthos=benthos,
-        broker=broker_service,
+        broker=log,
         contacts=contacts,
         resolver=Resolver(),
         reader=reader,
@@ -52,7 +51,13 @@ def registry_for(
 def tree_of(configuration: Configuration, windows: Windows) -> list[ChildSpec]:
     """The top of the tree: broker and monitors first, then bridges and flows in the order of the file."""
     wanted, own = configuration.broker, configuration.agent
-    broker_spec = broker.BrokerSpec(desired_state=wanted.desired_state, idle_window_s=windows.broker_idle_s)
+    broker_spec = broker.BrokerSpec(
+        desired_state=wanted.desired_state,
+        idle_window_s=windows.broker_idle_s,
+        external=wanted.external,
+        managed=wanted.managed,
+        settings=wanted.settings,
+    )
     container = ContainerMonitorSpec.model_validate({**own.limits, **windows.container})
     gate = container.limits if (own.gate if windows.gate is None else windows.gate) else None
     return [

@@ -115,7 +115,7 @@ def _checked(file: str, limit: int | None) -> Checked:
     if kind == "machine":
         return _of_machine(text, file)
     if kind == "records":
-        return Checked(kind, list(_of_records(Path(file))))
+        return Checked(kind, [*_of_records(Path(file))], _needs(Path(file)))
     return Checked(kind, list(_of_config(text, file)))
 
 
@@ -169,6 +169,35 @@ def _of_records(file: Path) -> Iterator[Fault]:
         yield Fault(
             problem.source, problem.line, problem.column, problem.key, problem.message, problem.hint, problem.severity
         )
+
+
+def _needs(file: Path) -> str:
+    """What the file alone does not have: functions that a program must give, or that were mistyped; and trust."""
+    from setpoint.data.check import references
+    from setpoint.data.config import read
+    from setpoint.data.definition import Code
+    from setpoint.data.functions import Functions
+
+    definition = read(file, trust=True).definition
+    if definition is None:
+        return ""
+    known, used = Functions(), [reference for reference, _ in references(definition)]
+    names = sorted({name for each in used if isinstance(name := getattr(each, "name", each), str)})
+    given = [f"{name}{_perhaps(name)}" for name in names if ":" not in name and name not in known]
+    trust = any(":" in name for name in names) or any(
+        isinstance(each, Code) and each.language == "python" for each in used
+    )
+    needs = (["--trust"] if trust else []) + ([f"from its program: {', '.join(given)}"] if given else [])
+    return f"needs {', and '.join(needs)}" if needs else ""
+
+
+def _perhaps(name: str) -> str:
+    from difflib import get_close_matches
+
+    from setpoint.data.functions.library import BUILT_IN
+
+    near = get_close_matches(name, BUILT_IN, 1, 0.8)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _of_system(text: str, file: Path, limit: int | None) -> tuple[list[Fault], str]:

@@ -27,12 +27,17 @@ def machine_of(file: Path, *, trust: bool, settings: Sequence[str], runs: Runs |
     from setpoint.data.config import ConfigError, load
     from setpoint.data.errors import PlanError
     from setpoint.data.fsm import SimpleFSM
+    from setpoint.data.resources import faults
 
     if trust:
         sys.path.insert(0, str(file.parent.absolute()))
     given = _Settings(settings)
     try:
-        fsm = SimpleFSM(load(file, trust=trust, env=given), trust=trust, runs=runs)
+        definition = load(file, trust=trust, env=given)
+        if wrong := faults(definition.resources):
+            say_faults(file, [fault_at(place, text, file) for place, text in wrong])
+            raise typer.Exit(FAILED)
+        fsm = SimpleFSM(definition, trust=trust, runs=runs)
     except ConfigError as error:
         say_faults(file, [fault_of(problem) for problem in error.problems])
         raise typer.Exit(FAILED) from None
@@ -40,8 +45,6 @@ def machine_of(file: Path, *, trust: bool, settings: Sequence[str], runs: Runs |
         places = zip(error.faults, error.places, strict=True)
         say_faults(file, [fault_at(place, text, file) for text, place in places])
         raise typer.Exit(FAILED) from None
-    except ValueError as error:  # a resource whose settings are wrong
-        raise Trouble(f"{file}: {error}", f"setpoint check {file} says what is wrong with it") from None
     if unused := given.unused():
         fsm.close()
         raise Trouble(f"--set {unused}: {file} has no ${{{unused}}}", "correct the name, or leave it out", code=USAGE)
@@ -120,6 +123,7 @@ def named(what: str) -> Iterator[None]:
     except (Trouble, BrokenPipeError):
         raise
     except Exception as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        _, _, end = what.partition(" ")
         remedy = "name a file (.jsonl, .json, .csv, .tsv, .txt), a folder to read, or a URL; of a database URL#table"
-        raise Trouble(f"{what}: {reason}", remedy) from None
+        raise Trouble(f"{what}: {reason.removeprefix(f'{end}: ')}", "" if "://" in end else remedy) from None

@@ -99,6 +99,14 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def moment(at: float) -> str:
+    """Seconds since 1970 as an RFC 3339 moment; as they are where that is no time that there is."""
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return str(at)
+
+
 def clock(moment: str) -> str:
     """An RFC 3339 moment in local time: the time of day if it is today's, else with the date."""
     try:

@@ -137,6 +137,8 @@ def run(
     called = ""
     try:
         called = _called(fsm, asked, kept)
+        if way is _one and kept is not None and kept.store.get(called) is not None:
+            print(f"setpoint: run {called} is there already; this is what comes of its own record", file=sys.stderr)
         code = way(fsm, asked, record, called)
     except KeyboardInterrupt:
         goes_on = f"setpoint runs resume {called} goes on with it" if kept is not None and way is _one else ""
@@ -194,6 +196,7 @@ def _way(asked: Asked) -> Callable[[SimpleFSM, Asked, Any, str], int]:
             "--resume is for a stream or a batch with --input and --output",
             "give --input and --output as before",
         ),
+        (_replaces_input(asked), "what is written would replace what is read", "write to another file than --input"),
     )
     for there, fault, remedy in faults:
         if there:
@@ -201,6 +204,14 @@ def _way(asked: Asked) -> Callable[[SimpleFSM, Asked, Any, str], int]:
     if asked.batch:
         return _batch
     return _one if asked.data is not None and asked.output is None and not asked.stream else _stream
+
+
+def _replaces_input(asked: Asked) -> bool:
+    """Whether records, or dead letters, would be written to the file that they are read from."""
+    if asked.input is None or not os.path.isfile(asked.input):
+        return False
+    ends = [end for end in (asked.output, asked.dead) if end is not None and os.path.exists(end)]
+    return any(os.path.samefile(asked.input, end) for end in ends)
 
 
 # the three ways

@@ -47,8 +47,8 @@ EveryOption = Annotated[
 BecauseOption = Annotated[
     str, typer.Option("--because", metavar="TEXT", help="Why; it is kept with the run.", show_default=False)
 ]
-DaysOption = Annotated[
-    float, typer.Option("--older-than", min=0, metavar="DAYS", help="Runs that ended so many days ago.")
+OlderOption = Annotated[
+    str, typer.Option("--older-than", metavar="AGE", help="Runs that ended so long ago: 12h, 7d; a number is days.")
 ]
 KeepFailedOption = Annotated[bool, typer.Option("--keep-failed", help="But not those that failed.")]
 
@@ -216,11 +216,14 @@ def stop(context: typer.Context, run: RunArgument, because: BecauseOption = "", 
 @app.command()
 def prune(
     context: typer.Context,
-    days: DaysOption,
+    older: OlderOption,
     keep_failed: KeepFailedOption = False,
     where: RunsOption = None,
 ) -> None:
     """Forget runs that ended long ago; what is unfinished stays."""
+    from setpoint.cli.output import seconds_of
+
+    days = seconds_of(older if older[-1:].isalpha() else f"{older}d") / 86_400
     with _open(where or context.obj) as kept:
         gone = kept.prune(days=days, keep_failed=keep_failed)
     print(f"{gone} run{'s' * (gone != 1)} forgotten")
@@ -291,6 +294,8 @@ def _go_on(
     where: Path | None, run: str, trust: bool, settings: Sequence[str] | None, *, again: bool, json: bool
 ) -> None:
     with _open(where) as kept, _machine(kept, run, trust, settings) as (fsm, row):
+        if again and row.status == "done":
+            print(f"setpoint: run {_clean(row.id)} is done: there is nothing to try again", file=sys.stderr)
         result = fsm.runs.resume(row.id, again=again)
     _end(result, json=json)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from setpoint.cli.output import clean
+from setpoint.cli.output import clean, moment
 
 if TYPE_CHECKING:
     from setpoint.data.result import Result
@@ -74,13 +74,13 @@ def show_steps(steps: Sequence[tuple[StepRow, Any]], *, records: bool) -> None:
     if steps:
         print()
     for step, record in steps:
-        moment = _time_of_day(step.at)
+        when = _time_of_day(step.at)
         said = {"exit": f"→ {step.target}" if step.target else "", "arc": f"→ {step.target}", "wait": "waits"}.get(
             step.kind, step.kind
         )
         took = f"{step.seconds * 1000:.1f} ms" if step.seconds else ""
         tries = f" (attempt {step.attempt})" if step.attempt > 1 else ""
-        print(f"{moment}  {clean(step.state):<20} {clean(said):<22} {took:>10}{tries}  {clean(step.error)}".rstrip())
+        print(f"{when}  {clean(step.state):<20} {clean(said):<22} {took:>10}{tries}  {clean(step.error)}".rstrip())
         if records and record is not None:
             print(f"              {clean(plain(record))}")
 
@@ -111,7 +111,7 @@ def print_whole(
         **row_in_json(row),
         "steps": [
             {
-                "at": _moment(step.at), "kind": step.kind, "state": step.state, "arc": step.arc or None, "target": step.target or None,
+                "at": moment(step.at), "kind": step.kind, "state": step.state, "arc": step.arc or None, "target": step.target or None,
                 "attempt": step.attempt, "seconds": step.seconds, "error": step.error or None, "record": plain(record),
             }
             for step, record in steps
@@ -125,8 +125,8 @@ def row_in_json(row: RunRow) -> dict[str, Any]:
     """What is known of a run, for JSON."""
     return {
         "run": row.id, "kind": row.kind, "machine": row.machine, "version": row.version, "status": row.status, "state": row.state or None,
-        "waits": row.waits or None, "until": _moment(row.wake) if row.wake else None, "error": row.error or None,
-        "started": _moment(row.started), "updated": _moment(row.updated), "ended": _moment(row.ended) if row.ended else None,
+        "waits": row.waits or None, "until": moment(row.wake) if row.wake else None, "error": row.error or None,
+        "started": moment(row.started), "updated": moment(row.updated), "ended": moment(row.ended) if row.ended else None,
         "seconds": row.seconds, "counts": _counts(row) or None, "about": dict(row.about),
     }  # fmt: skip
 
@@ -142,14 +142,13 @@ def _counts(row: RunRow) -> dict[str, Any]:
 
 
 def _said(row: RunRow) -> str:
-    return ", ".join(f"{number} {name}" for name, number in _counts(row).items())
-
-
-def _moment(at: float) -> str:
-    try:
-        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (OverflowError, ValueError, OSError):  # no time that there is
-        return str(at)
+    """How many records came to what, in the words of ``setpoint run``."""
+    words = {"emitted": "written", "excluded": "left out"}
+    counts = ((number, *name.partition(" ")[::2]) for name, number in _counts(row).items())
+    return ", ".join(
+        f"{number} {words.get(what, what)}" + (f": {state}" if state not in ("", what) else "")
+        for number, what, state in counts
+    )
 
 
 def _time_of_day(at: float) -> str:
@@ -162,7 +161,7 @@ def _time_of_day(at: float) -> str:
 def _when(at: float) -> str:
     from setpoint.cli.output import clock
 
-    return clock(_moment(at))
+    return clock(moment(at))
 
 
 def _took(row: RunRow) -> str:

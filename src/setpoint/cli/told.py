@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -80,7 +80,7 @@ def _lines(report: StreamReport, *, resumable: bool) -> Iterator[str]:
 
     rows = [(report.read, "read")]
     for what, counts in (("written", report.emitted), ("left out", report.excluded), ("failed", report.failed)):
-        rows += [(count, f"{what}: {clean(state)}" if state != what else what) for state, count in counts.items()]
+        rows += [(count, f"{what}: {clean(state)}" if state != what else what) for state, count in _largest(counts)]
     if report.malformed:
         rows.append((report.malformed, "malformed"))
     yield from (f"{count:>12,}  {what}" for count, what in rows)
@@ -91,9 +91,15 @@ def _lines(report: StreamReport, *, resumable: bool) -> Iterator[str]:
     elif lost:
         yield from (f"  {clean(letter)}" for letter in report.first[:NAMED])
         if lost > len(report.first[:NAMED]):
-            yield f"  and {lost - len(report.first[:NAMED]):,} more; with --output to a file all are kept beside it"
+            more = f"  and {lost - len(report.first[:NAMED]):,} more"
+            yield f"{more}; --dead-letters PATH keeps all of a stream, and an --output that is a file has them beside it"
     if report.interrupted:
         yield "interrupted: what is counted here is kept" + ("; --resume goes on from there" if resumable else "")
+
+
+def _largest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The states with their numbers, the largest first: which came first is chance."""
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
 
 
 def _report_in_json(report: StreamReport) -> dict[str, Any]:
@@ -141,6 +147,8 @@ def say_result(result: Result, *, as_json: bool) -> int:
 
 
 def result_in_json(result: Result) -> dict[str, Any]:
+    from setpoint.cli.output import moment
+
     return {
         "final_state": result.final_state,
         "success": result.success,
@@ -150,7 +158,10 @@ def result_in_json(result: Result) -> dict[str, Any]:
         "handled": [_error_in_json(error) for error in result.handled],
         "parts": [result_in_json(part) for part in result.parts],
         "seconds": result.duration,
-        "waits": [{"state": one.state, "events": list(one.events), "until": one.until} for one in result.waits],
+        "waits": [
+            {"state": one.state, "events": list(one.events), "until": one.until and moment(one.until)}
+            for one in result.waits
+        ],
         "run": result.run,
     }
 

@@ -70,9 +70,17 @@ LevelOption = Annotated[LogLevel, typer.Option("--log-level", help="Log from thi
 FormatOption = Annotated[LogFormat, typer.Option("--log-format", help="For people, or one JSON object a line.")]
 
 
+class ProcessKind(StrEnum):
+    """What supervises programs that run beside the agent."""
+
+    auto = "auto"
+    s6 = "s6"
+    builtin = "builtin"
+
+
 class Run(NamedTuple):
-    """What to run and how: the config file, where its state is kept, where to listen, what to tell the user besides, and whether SIGHUP
-    has the config read again; otherwise it stops."""
+    """What to run and how: the config file, where its state is kept, where to listen, what to tell the user besides, whether SIGHUP has
+    the config read again (otherwise it stops), and what supervises programs."""
 
     config: Path
     data: Path
@@ -80,6 +88,7 @@ class Run(NamedTuple):
     port: int | None
     hints: tuple[str, ...] = ()
     hangups: bool = False
+    processes: ProcessKind = ProcessKind.auto
 
 
 def up(
@@ -95,6 +104,10 @@ def up(
             "--data", help="Keep state in this directory. Default: .setpoint beside the config.", show_default=False
         ),
     ] = None,
+    processes: Annotated[
+        ProcessKind,
+        typer.Option("--process-backend", help="What supervises programs such as Benthos; auto: s6 where it is."),
+    ] = ProcessKind.auto,
     log_level: LevelOption = LogLevel.info,
     log_format: FormatOption = LogFormat.console,
 ) -> None:
@@ -121,11 +134,16 @@ def up(
         faulthandler.enable()  # a watchdog ends a process by SIGABRT; then the log has where it hung
     from setpoint.telemetry import configure
 
-    if not config.is_file():
-        raise Trouble(f"there is no file {config}", "name a config.yaml, or try 'setpoint demo'")
+    try:
+        if not config.is_file():
+            raise Trouble(f"there is no file {config}", "name a config.yaml, or try 'setpoint demo'")
+    except OSError as error:
+        raise Trouble(
+            f"{config} cannot be looked at: {error.strerror}", "name a file that this user may read"
+        ) from None
     config = config.absolute()  # not resolved: what a link points to may be exchanged
     configure(level=log_level.value, format=log_format.value)
-    leave(run(Run(config, data or config.parent / DATA, host, port, hangups=True)))
+    leave(run(Run(config, data or config.parent / DATA, host, port, hangups=True, processes=processes)))
 
 
 def run(what: Run) -> int:
@@ -179,7 +197,7 @@ def _agent(what: Run) -> Agent:
     from setpoint.store import StoreError
 
     try:
-        return Agent(what.config, data=what.data, env=os.environ)
+        return Agent(what.config, data=what.data, env=os.environ, processes=what.processes.value)
     except DataInUse as error:
         raise Trouble(*str(error).split("; ", 1), code=IN_USE) from None
     except StoreError as error:

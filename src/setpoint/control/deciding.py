@@ -114,7 +114,9 @@ class Deciding:
         record.acts = bool(decision.effects)
         for name in decision.effects:
             self._acting.ask(record, name)
-        reason = f"{decision.reason} ({record.action_error})" if record.action_error else decision.reason
+        error = record.action_error
+        told = error.split(": ", 2)[-1] in decision.reason  # what failed is often what the worker observes as well
+        reason = decision.reason if told else f"{decision.reason} ({error})"
         record.reason = without_secrets(reason, record.secrets) if record.secrets else reason
         if decision.held or record.position.held:
             record.position = record.position._replace(held=decision.held)

@@ -16,15 +16,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
+from pydantic.fields import FieldInfo
 
 from setpoint.flows.component import Context, Fields, Kind
 
 Path = tuple[str | int, ...]
 SECTIONS = ("input", "pipeline", "output", "buffer", "cache_resources", "rate_limit_resources")
+Checked = TypeVar("Checked", bound=Fields)
 _LABEL = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*\Z")
 _RESERVED = frozenset({"input", "output", "done", "failed", "dropped"})
 
@@ -153,12 +155,13 @@ def _component(
     if kind not in known:
         problems.append(_unknown((*path, kind), kind, role, known))
         return None
-    fields = _fields(known[kind].fields, section[kind], (*path, kind), problems)
+    fields = checked_fields(known[kind].fields, section[kind], (*path, kind), problems)
     name = str(label) or (str(kind) if index is None else f"{kind}_{index}")
     return None if fields is None else ComponentConfig(kind, name, known[kind].make, fields, (*path, kind))
 
 
-def _fields(model: type[Fields], values: object, path: Path, problems: list[FlowProblem]) -> Fields | None:
+def checked_fields(model: type[Checked], values: object, path: Path, problems: list[FlowProblem]) -> Checked | None:
+    """The values as fields; None when they are not, with the faults added to `problems`."""
     try:
         return model.model_validate({} if values is None else values)
     except ValidationError as error:
@@ -181,12 +184,21 @@ def _names(model: type[Fields], where: Path) -> list[str]:
     """The field names that would have been known at this place inside the model."""
     for part in where:
         if isinstance(part, str):
-            field = next((field for name, field in model.model_fields.items() if part in (name, field.alias)), None)
+            field = next(
+                (field for name, field in model.model_fields.items() if part in (name, *_written(name, field))), None
+            )
             inner = _inner(field.annotation) if field else None
             if inner is None:
                 return []
             model = inner
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return [name for known, field in model.model_fields.items() for name in _written(known, field)]
+
+
+def _written(name: str, field: FieldInfo) -> list[str]:
+    """How a field may be written."""
+    if isinstance(field.validation_alias, AliasChoices):
+        return [choice for choice in field.validation_alias.choices if isinstance(choice, str)]
+    return [field.alias or name]
 
 
 def _inner(annotation: Any) -> type[Fields] | None:

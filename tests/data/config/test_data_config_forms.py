@@ -197,6 +197,8 @@ def test_references_in_their_forms(written: Any, meant: Any) -> None:
         ("data['amount'] > 3 and state.data['x'] == 'y'", Code("amount > 3 and x == 'y'")),
         ("lambda data, ctx: data['a'] or data['unit price']", Code("a or record['unit price']")),
         ("'x' in data", Code("'x' in record")),
+        ("data.get('valid', True)", Code("valid if 'valid' in record else True")),
+        ("lambda d: not d.get('unit price')", Code("not (record['unit price'] if 'unit price' in record else None)")),
         ({"expression": "data['x'] > 1"}, Code("data['x'] > 1")),
         ({"test": "x > 1"}, None),
         ({"all": ["x > 1", {"not": "y"}]}, Named("all", {"of": (Code("x > 1"), Named("not", {"of": Code("y")}))})),
@@ -245,6 +247,16 @@ def test_python_needs_trust() -> None:
     with pytest.raises(ConfigError, match="not trusted") as caught:
         ref(written)
     assert caught.value.problems[0].key == "states.a.transforms[0].code"
+
+
+def test_a_slip_in_an_expression_is_no_python() -> None:
+    """Trusted or not: what does not parse, and an assignment where a comparison stands, is an error; a call with keywords is Python."""
+    for slip, remedy in (("x >", "correct it"), ("x && y", "write 'and'"), ("x = 1", "write '=='")):
+        [problem] = read({"name": "m", "states": {"a": {"validators": [slip], "final": True}}}, trust=True).problems
+        assert "is not an expression" in problem.message
+        assert problem.hint.startswith(remedy)
+    assert ref("ok(record, least=3)", "validators", trust=True) == Code("ok(record, least=3)", "python")
+    assert ref({"code": "data['x'] = 1"}, trust=True) == Code("data['x'] = 1", "python")
 
 
 def test_python_objects_in_a_mapping_are_used_as_they_are() -> None:

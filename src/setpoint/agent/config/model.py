@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from setpoint.configfile.node import Node, at_path
 from setpoint.configfile.problem import Problem
+from setpoint.workers.broker import External, Managed
 
 DesiredState = Literal["active", "stopped"]
 Part = Literal["read", "write", "flow"]
@@ -48,6 +49,10 @@ class Broker:
     retention_ms: int = RETENTION_MS
     retention_bytes: int = 0
     """0: unlimited."""
+    external: External | None = None
+    managed: Managed | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of the cluster's configuration that are kept."""
     line: int = field(default=0, compare=False)
 
 

@@ -52,8 +52,8 @@ def read_config(
 
     Never raises. A `memo` that is given to every reading of the same file makes an edit cost what it changed; the result is the same.
     `source` is the name of the file in messages. Format: the ``config.yaml`` of UMH Core 0.44. Environment: LOCATION_0 to
-    LOCATION_6 (the agent's location), NODE_NAME (part of the id of a bridge), BRIDGE_IDLE_WINDOW (seconds). `worker_types` are those that
-    ``workers`` may ask for; without it any name will do.
+    LOCATION_6 (the agent's location), NODE_NAME (part of the id of a bridge), BRIDGE_IDLE_WINDOW (seconds), and the variables that
+    ``internal.redpanda`` names. `worker_types` are those that ``workers`` may ask for; without it any name will do.
     """
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     root, faults = compose(text)
@@ -133,7 +133,7 @@ class _Reader:
 
     def _broker(self) -> Broker:
         with self.root.fields("internal") as internal:
-            return read_internal(internal)
+            return read_internal(internal, self.env)
 
     def _bridges(self, around: Surroundings) -> tuple[Bridge, ...]:
         found = _Found[Bridge](self.report)

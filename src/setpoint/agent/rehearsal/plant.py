@@ -18,6 +18,7 @@ import msgspec
 from setpoint.flows import FlowEngine, FlowStatus
 from setpoint.namespace import BrokerError, BrokerStats
 from setpoint.services import Contacts, HostFigures, Resolver
+from setpoint.workers.broker import BrokerSpec, Look
 from setpoint.workers.connection import Connection, ConnectionObserved, ConnectionSpec
 
 Address = tuple[str, int]
@@ -57,18 +58,19 @@ class Plant:
 
 
 class ModelBroker:
-    """The part of a broker that its worker uses."""
+    """The part of a broker that its worker uses: whichever log the config asks for, it opens at once."""
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
         self.is_open = False
+        self.changed: Callable[[], None] = lambda: None
         self._carried = 0
 
     def carried(self, messages: int) -> None:
         """Flows have written messages."""
         self._carried += messages
 
-    async def open(self) -> None:
+    async def open(self, spec: BrokerSpec) -> None:
         if self._plant.broker_fails:
             raise BrokerError("the log cannot be opened: the rehearsal has it fail")
         self.is_open = True
@@ -76,7 +78,12 @@ class ModelBroker:
     async def close(self) -> None:
         self.is_open = False
 
-    async def stats(self) -> BrokerStats:
+    async def look(self, spec: BrokerSpec) -> Look:
+        if not self.is_open:
+            return Look(fault="the log cannot be opened: the rehearsal has it fail" if self._plant.broker_fails else "")
+        return Look(open=True, name="a model of a log", stats=self._stats())
+
+    def _stats(self) -> BrokerStats:
         if self._plant.broker_fails:
             return BrokerStats(error="the log cannot be written: the rehearsal has it fail")
         size = self._carried * BYTES_A_MESSAGE

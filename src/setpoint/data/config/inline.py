@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import keyword
 import re
+from textwrap import dedent
 from typing import Final
 
 from setpoint.machine.expression import ExpressionError
@@ -38,11 +39,22 @@ def as_expression(text: str) -> str:
     return fields
 
 
+def slip(text: str, *, tests: bool) -> str:
+    """What to do about a text that is no expression and no Python either; empty where it may be Python. `tests`: it says yes or no."""
+    try:
+        body = ast.parse(dedent(text)).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "write 'and', 'or' and 'not'" if _FOREIGN.search(text) else "correct it"
+    return "write '==' to compare" if tests and len(body) == 1 and isinstance(body[0], ast.Assign) else ""
+
+
+_FOREIGN: Final = re.compile(r"&&|\|\||!(?!=)")
 _DATA: Final = re.compile(r"\bdata\b")
 
 
 class _Fields(ast.NodeTransformer):
-    """Replaces ``data['field']`` and ``state.data['field']`` by ``field``, and ``data`` alone by ``record``; `name` stands for `data`."""
+    """Replaces ``data['field']`` and ``state.data['field']`` by ``field``, ``data.get('field', 0)`` by
+    ``field if 'field' in record else 0``, and ``data`` alone by ``record``; `name` stands for `data`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -50,15 +62,24 @@ class _Fields(ast.NodeTransformer):
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         match node:
             case ast.Subscript(value=owner, slice=ast.Constant(value=str(field))) if self._is_record(owner):
-                if (
-                    field.isidentifier()
-                    and not keyword.iskeyword(field)
-                    and not field.startswith("_")
-                    and field != "record"
-                ):
-                    return ast.Name(field, ast.Load())
+                return self._field(field)
         self.generic_visit(node)
         return node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        match node:
+            case ast.Call(ast.Attribute(value=owner, attr="get"), [ast.Constant(value=str(field)) as name, *rest], []):
+                if self._is_record(owner) and len(rest) < 2:
+                    there = ast.Compare(name, [ast.In()], [ast.Name("record", ast.Load())])
+                    return ast.IfExp(there, self._field(field), self.visit(rest[0]) if rest else ast.Constant(None))
+        self.generic_visit(node)
+        return node
+
+    def _field(self, field: str) -> ast.expr:
+        """A field by its name, where that can be a name in an expression."""
+        if field.isidentifier() and not keyword.iskeyword(field) and not field.startswith("_") and field != "record":
+            return ast.Name(field, ast.Load())
+        return ast.Subscript(ast.Name("record", ast.Load()), ast.Constant(field), ast.Load())
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if self._is_record(node):

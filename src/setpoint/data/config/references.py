@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from setpoint.configfile import Fields, Mapping, Mark, Node, Place, Scalar, Sequence, found
 from setpoint.data import definition as d
-from setpoint.data.config.inline import as_expression
+from setpoint.data.config.inline import as_expression, slip
 from setpoint.data.config.outcome import OUTCOMES
 from setpoint.machine import Guard
 from setpoint.machine.expression import Expression, ExpressionError
@@ -140,10 +140,10 @@ class References:
             place.error(node.mark, f"expected a function, found {found(node)}", "name one, or write an expression")
             return None
         if kind == "transform":
-            hint = "write {set: {field: expression}}, or {code: …} for code in a trusted file"
+            hint = "write {set: {field: expression}}, or {python: …} for code in a trusted file"
             place.error(node.mark, f"{text[:60]!r} is no name of a function", hint)
             return None
-        return self._inline(text, node.mark, place)
+        return self._inline(text, node.mark, place, kind)
 
     def _is_name(self, text: str, kind: Kind) -> bool:
         if text in self.known or _IN_MODULE.fullmatch(text) or _BUILT_IN.fullmatch(text):
@@ -242,7 +242,7 @@ class References:
             return self._expression(node.text.strip(), node.mark, place)
         if language == "python":
             return self._python(node.text, node.mark, place)
-        return self._inline(node.text.strip(), node.mark, place, original=node.text)
+        return self._inline(node.text.strip(), node.mark, place, kind, original=node.text)
 
     def _expression(self, text: str, mark: Mark, place: Place) -> d.FunctionRef | None:
         try:
@@ -254,19 +254,20 @@ class References:
             return None
         return d.Code(text, "expression", place_of(mark, place))
 
-    def _inline(self, text: str, mark: Mark, place: Place, *, original: str = "") -> d.FunctionRef | None:
+    def _inline(self, text: str, mark: Mark, place: Place, kind: Kind, *, original: str = "") -> d.FunctionRef | None:
         """Code whose language nobody named: an expression where it can be read as one, else Python."""
         try:
             simple = as_expression(text)
             Expression(simple)
         except ExpressionError as error:
-            if self.trust and not _no_variables(text):
+            if variable := _no_variables(text):
+                place.error(mark, "there is a variable in code", variable)
+            elif remedy := slip(original or text, tests=kind in ("condition", "test")):
+                place.error(mark, str(error), remedy)
+            elif self.trust:
                 return d.Code(original or text, "python", place_of(mark, place))
-            place.error(
-                mark,
-                f"this would be Python code, and the file is not trusted ({error})",
-                _no_variables(text) or _UNTRUSTED,
-            )
+            else:
+                place.error(mark, f"this would be Python code, and the file is not trusted ({error})", _UNTRUSTED)
             return None
         return d.Code(simple, "expression", place_of(mark, place))
 

@@ -43,7 +43,8 @@ _PAIRS: Final = 8
 _SAME: Final = 9
 """The extension of a record that stands elsewhere in its token already: which of its records it is."""
 _PLAIN: Final = frozenset({str, float, bool, type(None), bytes})
-_BITS: Final = 63
+_LEAST: Final = -(1 << 63)
+_MOST: Final = (1 << 63) - 1
 MAX_BYTES: Final = 900_000_000
 """SQLite holds a billion in a row; see https://www.sqlite.org/limits.html."""
 
@@ -174,7 +175,7 @@ def _joined(token: Token) -> Token:
 def _tagged(value: Any, where: str) -> Any:
     """The value, itself where it is plain all through."""
     kind = value.__class__
-    if kind in _PLAIN or (kind is int and -(1 << _BITS) <= value < (1 << _BITS)):
+    if kind in _PLAIN or (kind is int and _LEAST <= value <= _MOST):
         return value
     if kind is DraftDict or kind is DraftList:
         value = settled(value)
@@ -188,13 +189,13 @@ def _tagged(value: Any, where: str) -> Any:
 
 
 def _mapping(value: dict[Any, Any], where: str) -> Any:
-    if any(key.__class__ is not str for key in value):
-        pairs = [[_tagged(key, where), _tagged(item, f"{where}[{key!r}]")] for key, item in value.items()]
-        return msgspec.msgpack.Ext(_PAIRS, _encode(pairs))
     made: dict[str, Any] | None = None
     for key, item in value.items():
+        if key.__class__ is not str:
+            pairs = [[_tagged(key, where), _tagged(item, f"{where}[{key!r}]")] for key, item in value.items()]
+            return msgspec.msgpack.Ext(_PAIRS, _encode(pairs))
         kind = item.__class__
-        if kind in _PLAIN:
+        if kind in _PLAIN or (kind is int and _LEAST <= item <= _MOST):
             continue
         new = _tagged(item, f"{where}.{key}")
         if new is not item:

@@ -62,7 +62,7 @@ class Many:
             raise RunError(f"run {row.id} is {known.status}: give this one another name, or delete that one")
         if known.hash != row.hash and self.one_version:
             raise RunError(
-                f"run {row.id} began with another version of machine {row.machine!r}: finish it with that one"
+                f"run {row.id} began with another version of machine {row.machine!r}: finish it with that one, or begin under another name"
             )
         if not store.claim(row.id, row.owner, again=True):
             raise RunError(f"run {row.id} is being carried by another process")
