@@ -307,7 +307,6 @@ def test_a_resource_with_wrong_settings_is_named_with_its_place() -> None:
 
 def test_what_is_wrong_with_an_end_is_said_once() -> None:
     """Its name is not repeated; of a URL no file is asked for."""
-    Path("in.txt").write_text("a\n")
     with pytest.raises(Trouble) as unknown:
         ran("m.yaml", "--input", "in.jsonl", "--output", "out.foo")
     assert unknown.value.error.startswith("--output out.foo: the format cannot be told")
@@ -315,6 +314,9 @@ def test_what_is_wrong_with_an_end_is_said_once() -> None:
         ran("m.yaml", "--input", "in.jsonl", "--output", "sqlite:///x.db#t?moed=insert")
     assert "there is no setting 'moed'" in setting.value.error
     assert not setting.value.remedy
+    with pytest.raises(Trouble) as nothing:
+        ran("m.yaml", "--input", "sqlite:///x.db", "--output", "out.jsonl")
+    assert nothing.value.remedy == "sqlite:///x.db#TABLE"
 
 
 def test_the_accounting_begins_with_what_there_is_most_of() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,125 @@ def test_nothing_is_tried_again_that_is_done(capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr()
     assert "run nine is done: there is nothing to try again" in shown.err
     assert shown.out.count('"square": 9') == 2
+
+
+def test_a_machine_that_cannot_be_read_does_not_keep_others_from_being_woken(setpoint: Any, folder: Path) -> None:
+    """Nor one whose file is gone; each of their runs is named, and still waits."""
+    for name in ("good", "broken", "gone"):
+        (folder / f"{name}.yaml").write_text(APPROVAL.replace("approval", name))
+        setpoint("run", f"{name}.yaml", "--data", '{"amount": 20}', "--name", name)
+    (folder / "broken.yaml").write_text("name: [")
+    (folder / "gone.yaml").unlink()
+    code, out = setpoint("runs", "wake")
+    assert (code, sorted(line.split(":")[0] for line in out.splitlines())) == (1, ["broken", "gone", "good"])
+    assert "good: asked → late" in out
+    assert len(json.loads(setpoint("runs", "--status", "waiting", "--json")[1])) == 2
+
+
+def test_one_run_that_cannot_go_on_does_not_keep_others_from_being_woken(setpoint: Any, folder: Path) -> None:
+    """What is kept of it is damaged; it is said which it is."""
+    for name in ("one", "two"):
+        setpoint("run", "approval.yaml", "--data", '{"amount": 20}', "--name", name)
+    changed(folder, "UPDATE progress SET data = x'0100' WHERE run = 'one'")
+    code, out = setpoint("runs", "wake")
+    assert (code, "one: what is kept of where run one stood cannot be read" in out) == (1, True)
+    assert "two: asked → late" in out
+    with pytest.raises(Trouble, match="cannot be read"):
+        app(["runs", "send", "one", "approved"])
+
+
+def changed(folder: Path, statement: str) -> None:
+    """Somebody else writes into the file of the runs."""
+    connection = sqlite3.connect(folder / ".setpoint" / "runs.sqlite")
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_rows_that_make_no_sense_are_shown_with_the_others(setpoint: Any, folder: Path) -> None:
+    """In the table, one by one, and as JSON."""
+    for name in ("one", "two"):
+        setpoint("run", "squares.yaml", "--data", '{"n": 3}', "--name", name)
+    changed(
+        folder,
+        "UPDATE runs SET about = '{', counts = 'x', started = 1e300, error = CAST(x'ff' AS TEXT) WHERE id = 'one'",
+    )
+    changed(folder, "UPDATE steps SET at = 1e300 WHERE run = 'one'")
+    for arguments in (("runs",), ("runs", "--json"), ("runs", "show", "one"), ("runs", "show", "one", "--json")):
+        code, out = setpoint(*arguments)
+        assert (code, "one" in out) == (0, True)
+
+
+INTERRUPTING = """
+def square(record):
+    if record["n"] == 1500 and not open("second").read():
+        raise KeyboardInterrupt
+    return {"n": record["n"], "square": record["n"] ** 2}
+"""
+
+
+def test_an_interrupted_batch_is_written_once(setpoint: Any, folder: Path) -> None:
+    """What it came to is written when it is whole: a table would have the first of its records twice."""
+    connection = sqlite3.connect(folder / "out.db")
+    connection.execute("CREATE TABLE t (n INTEGER, square INTEGER)")
+    connection.close()
+    (folder / "interrupting.py").write_text(INTERRUPTING)
+    (folder / "second").write_text("")
+    (folder / "m.yaml").write_text(SQUARES.replace("{set: {square: n * n}}", '"interrupting:square"'))
+    (folder / "in.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(2500)))
+    command = ["run", "m.yaml", "--trust", "-i", "in.jsonl", "-o", "sqlite:///out.db#t", "--batch"]
+    with pytest.raises(Trouble, match="1,500 of 2,500 records were carried, nothing is written"):
+        app(command)
+    (folder / "second").write_text("x")
+    assert setpoint(*command, "--resume")[0] == 0
+    connection = sqlite3.connect(folder / "out.db")
+    assert connection.execute("SELECT count(*), count(DISTINCT n) FROM t").fetchone() == (2500, 2500)
+    connection.close()
+
+
+def test_a_batch_that_could_not_be_written_is_not_carried_again(setpoint: Any, folder: Path) -> None:
+    """``--resume`` writes the results that are kept."""
+    (folder / "counting.py").write_text(
+        "def square(record):\n    open('calls', 'a').write('x')\n    return {'square': record['n'] ** 2}\n"
+    )
+    (folder / "m.yaml").write_text(SQUARES.replace("{set: {square: n * n}}", '"counting:square"'))
+    (folder / "in.jsonl").write_text('{"n": 2}\n{"n": 3}\n')
+    (folder / "out.jsonl").mkdir()
+    command = ["run", "m.yaml", "--trust", "-i", "in.jsonl", "-o", "out.jsonl", "--batch"]
+    with pytest.raises(Trouble):
+        app(command)
+    (folder / "out.jsonl").rmdir()
+    assert setpoint(*command, "--resume")[0] == 0
+    assert (folder / "out.jsonl").read_text() == '{"square":4}\n{"square":9}\n'
+    assert (folder / "calls").read_text() == "xx"
+
+
+def test_runs_of_another_folder_are_not_resumed(setpoint: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where folders share a file of runs, the same names in another folder are other files."""
+    where = ["--runs", str(folder / "shared.sqlite")]
+    machine = str(folder / "m.yaml")
+    (folder / "interrupting.py").write_text(INTERRUPTING)
+    Path(machine).write_text(SQUARES.replace("{set: {square: n * n}}", '"interrupting:square"'))
+    command = ["run", machine, "--trust", "-i", "in.jsonl", "-o", "out.jsonl", "--batch", *where]
+    for name, second, first in (("x", "", 0), ("y", "x", 5000)):
+        (folder / name).mkdir()
+        (folder / name / "second").write_text(second)
+        (folder / name / "in.jsonl").write_text("".join(f'{{"n": {first + n}}}\n' for n in range(2000)))
+    monkeypatch.chdir(folder / "x")
+    with pytest.raises(Trouble, match="interrupted"):
+        app(command)
+    monkeypatch.chdir(folder / "y")
+    assert setpoint(*command, "--resume")[0] == 0
+    assert json.loads((folder / "y" / "out.jsonl").read_text().splitlines()[0])["n"] == 5000
+
+
+def test_what_cannot_be_kept_is_said(setpoint: Any, folder: Path) -> None:
+    """In one sentence: a record that holds an object, a name that is no text."""
+    (folder / "odd.py").write_text("def odd(record):\n    return {'it': object()}\n")
+    (folder / "m.yaml").write_text(SQUARES.replace("{set: {square: n * n}}", '"odd:odd"'))
+    with pytest.raises(Trouble, match=r"record\.it is a object"):
+        app(["run", "m.yaml", "--trust", "--data", "{}"])
+    with pytest.raises(Trouble, match="part of it is no character"):
+        app(["run", "squares.yaml", "--data", '{"n": 1}', "--name", "\udcff"])
+    with pytest.raises(Trouble, match="part of it is no character"):
+        app(["runs", "show", "\udcff"])

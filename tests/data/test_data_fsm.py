@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from setpoint.data import DataMode, Named, PlanError, Retry, Strategy
 from setpoint.data.builder import Builder
 from setpoint.data.fsm import SimpleFSM
+from setpoint.data.runs import RunError
 from setpoint.machine import Machine, State, expression
 
 
@@ -132,3 +133,27 @@ def test_a_stream_by_states_gives_the_same_as_any_other() -> None:
     sink: list[Any] = []
     SimpleFSM(made.definition()).process_stream([{"n": 1}, {"n": 2}], sink)
     assert (called, sink) == (["a", "a", "b", "b"], [{"n": 1}, {"n": 2}])
+
+
+def test_a_file_is_not_read_and_replaced_at_once(tmp_path: Path) -> None:
+    """It would be lost."""
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"n": 1}\n')
+    fsm = SimpleFSM({"name": "m", "states": {"a": {"final": True}}})
+    with pytest.raises(ValueError, match="is what is read, too"):
+        fsm.process_stream(file, tmp_path / "." / "a.jsonl")
+    assert file.read_text() == '{"n": 1}\n'
+
+
+def test_a_name_without_runs_is_refused() -> None:
+    """Whoever names a run believes that it is kept."""
+    fsm = SimpleFSM({"name": "m", "states": {"a": {"final": True}}})
+    with pytest.raises(RunError, match="would not be kept"):
+        fsm.process({}, run="r")
+
+
+def test_one_record_is_no_batch() -> None:
+    """Its keys would be carried as records."""
+    fsm = SimpleFSM({"name": "m", "states": {"a": {"final": True}}})
+    with pytest.raises(TypeError, match="put it into a list"):
+        fsm.process_batch({"n": 1})

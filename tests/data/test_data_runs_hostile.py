@@ -327,9 +327,11 @@ def test_a_run_whose_transaction_failed_is_retried_as_a_whole(shop: Shop) -> Non
 
 def test_a_transaction_left_open_at_a_wait_fails_the_run(shop: Shop, runs: Runs) -> None:
     """It does not wait as if all were well, and can be tried again."""
+    begun: list[Any] = []
 
     def left_open(record: Any, context: Any) -> Any:
-        context.resources["db"].execute("BEGIN")
+        begun.append(context.resources["db"].begin())
+        begun[-1].__enter__()
         context.resources["db"].execute("INSERT INTO t (state) VALUES ('b')")
         return record
 
@@ -581,7 +583,11 @@ def test_a_version_with_async_functions_is_finished_by_one_without(runs: Runs) -
         await asyncio.sleep(0)
         return {**record, "later": True}
 
-    text = "name: m\nversion: '{}'\nstates: {{a: {{arcs: [{{target: b, event: go}}]}}, b: {{transforms: [{}], on_complete: c}}, c: {{final: true}}}}"
+    text = """
+name: m
+version: "{}"
+states: {{a: {{arcs: [{{target: b, event: go}}]}}, b: {{transforms: [{}], on_complete: c}}, c: {{final: true}}}}
+"""
     functions: dict[str, Any] = {"later": later, "now": same}
     with SimpleFSM(text.format(1, "later"), functions=functions, runs=runs) as old:
         old.process({}, run="r")
@@ -676,6 +682,15 @@ states:
     assert runs.get("r").status == "waiting"
     result = fsm.runs.send("r", "go")
     assert (result.success, runs.get("r").status) == (False, "failed")
+
+
+def test_records_that_were_too_many_are_tried_again(runs: Runs) -> None:
+    """All of them, where what made so many of one makes fewer by then."""
+    states = "{a: {transforms: [parts], on_complete: b}, b: {transforms: [w], on_complete: c}, c: {final: true}}"
+    text = f"name: m\nmax_parts: 2\nstates: {states}"
+    assert not machine(text, runs).process({}, run="r").success
+    result = machine(text, runs).runs.resume("r", again=True)
+    assert (result.success, len(result.parts)) == (True, 3)
 
 
 # batches and streams

@@ -200,6 +200,7 @@ def test_nobody_there_is_a_failed_start_with_its_reason_again_and_again(tmp_path
         failed = [move for move in s.journal.history(BROKER) if move.event == "start_failed"]
         assert failed[0].target == "stopped"
         assert failed[0].reason.startswith("start failed: 127.0.0.1:1 did not answer within 1 s")
+        assert s.worker(BROKER).reason.count("did not answer") == 1, "one cause, said once"
 
     play(tmp_path, spec, story)
 

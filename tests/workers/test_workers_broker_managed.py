@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 from tests.real.ports import free_port
+from tests.real.service import config
 from tests.workers.redpanda_stand_in import program
 
+from setpoint.agent import Agent
 from setpoint.agent.processes import Processes
 from setpoint.control import ChildSpec, Registry, Supervisor
 from setpoint.namespace import Message
@@ -94,7 +97,7 @@ def test_it_runs_is_killed_comes_back_and_is_drained(tmp_path: Path) -> None:
         pid = await box.pid()
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await box.reach("degraded", "the process is")
+        await box.reach("degraded", "the process was killed by SIGKILL and was started again", seconds=2.0)
         await box.reach("idle")
         await box.log.publish([MESSAGE])
         assert await box.pid() != pid
@@ -190,6 +193,29 @@ def test_what_an_agent_left_running_is_taken_over_or_ended(tmp_path: Path) -> No
     asyncio.run(lives(spec, first, last=False))
     asyncio.run(lives(spec, second, last=False))
     asyncio.run(lives(spec.model_copy(update={"desired_state": "stopped"}), third, last=True))
+
+
+def test_an_agent_runs_it_for_its_flows_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """From the config to values in the namespace; when the agent has stopped, so has the process."""
+    ports = managed("").managed
+    assert ports is not None
+    section = {**ports.model_dump(exclude={"cores", "memory_per_core"}), "binary": program(tmp_path / "bin")}
+    text = f"internal: {{redpanda: {{managed: {json.dumps(section)}}}}}\n{config('count')}"
+    (tmp_path / "config.yaml").write_text(text)
+
+    async def main() -> None:
+        agent = Agent(tmp_path / "config.yaml", data=tmp_path / "data", env={}, processes="builtin")
+        assert agent.config_status().ok, agent.config_status().problems
+        await agent.start()
+        assert await agent.supervisor.until(lambda s: s.core.fact(BROKER).state == "idle", 30.0)
+        while not (topics := await agent.broker.topics()):  # noqa: ASYNC110 - a process writes them
+            await asyncio.sleep(0.1)
+        assert [info.topic for info in topics] == ["umh.v1.acme._raw.count"]
+        assert await agent.stop() == []
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    with socket.create_server(("127.0.0.1", ports.kafka_port)):
+        pass
 
 
 def test_another_config_restarts_it_and_the_built_in_log_ends_it(tmp_path: Path) -> None:

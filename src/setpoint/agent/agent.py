@@ -146,9 +146,10 @@ class Agent:
 
     async def _let_go(self, seconds: float) -> list[str]:
         """Close what the workers ran on. Returns what could not be closed within so many seconds, and why."""
+        streams = asyncio.create_task(self._close_streams(seconds))
         closing = {
-            "processes": asyncio.create_task(self._close_processes()),
-            "flows and broker": asyncio.create_task(self._close_streams(seconds)),
+            "processes": asyncio.create_task(self._close_processes(streams, seconds)),
+            "flows and broker": streams,
             "store": asyncio.create_task(self._close_store(seconds)),
             "recording": asyncio.create_task(in_thread(self.recorder.close)),
         }
@@ -162,7 +163,9 @@ class Agent:
                 left.append(f"{name}: {str(error) or type(error).__name__}")
         return left
 
-    async def _close_processes(self) -> None:
+    async def _close_processes(self, streams: asyncio.Task[None], seconds: float) -> None:
+        """End them once flows and broker are closed: the broker may run on one of them."""
+        await asyncio.wait({streams}, timeout=seconds / 2)
         await self._benthos.close()
         await self._processes.close()
 

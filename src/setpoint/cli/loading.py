@@ -125,5 +125,7 @@ def named(what: str) -> Iterator[None]:
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         _, _, end = what.partition(" ")
-        remedy = "name a file (.jsonl, .json, .csv, .tsv, .txt), a folder to read, or a URL; of a database URL#table"
-        raise Trouble(f"{what}: {reason.removeprefix(f'{end}: ')}", "" if "://" in end else remedy) from None
+        remedy = "name a file (.jsonl, .json, .csv, .tsv, .txt), a folder to read, or a URL"
+        if "://" in end:
+            remedy = "" if "#" in end or "table" not in reason else f"{end.partition('?')[0]}#TABLE"
+        raise Trouble(f"{what}: {reason.removeprefix(f'{end}: ')}", remedy) from None

@@ -162,13 +162,15 @@ def _about(asked: Asked) -> dict[str, str]:
 
 
 def _called(fsm: SimpleFSM, asked: Asked, kept: Runs | None) -> str:
-    """The name of the run: as it is asked for, that of the run to go on with, or a new one. Raises `Trouble`."""
+    """The name of the run: as it is asked for, that of the run to go on with, or a new one. Raises `RunError`."""
+    from setpoint.data.runs.runs import nameable
+
     if asked.resume and kept is not None and not asked.name:
         kind = "batch" if asked.batch else "stream"
         last = kept.find(machine=fsm.definition.name, kind=kind, status="interrupted", about=_about(asked), limit=1)
         if last:
             return last[0].id
-    return asked.name or f"{time.strftime('%m%d-%H%M%S')}-{os.urandom(2).hex()}"
+    return nameable(asked.name) or f"{time.strftime('%m%d-%H%M%S')}-{os.urandom(2).hex()}"
 
 
 # what was asked
@@ -219,7 +221,7 @@ def _replaces_input(asked: Asked) -> bool:
 
 def _one(fsm: SimpleFSM, asked: Asked, record: Any, name: str) -> int:
     with fsm:
-        result = fsm.process(record, run=name)
+        result = fsm.process(record, run=name if fsm.keeps_runs else "")
     return say_result(result, as_json=asked.json)
 
 

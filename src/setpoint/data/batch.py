@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,6 +78,8 @@ def run_batch(
     functions inside a running event loop (there: `await arun_batch`). Ctrl-C gives what is done. `in_loop` runs a coroutine to its end, for
     whoever has a loop for that.
     """
+    if isinstance(records, Mapping | str | bytes):
+        raise TypeError(f"a batch is many records; one {type(records).__name__} is not: put it into a list")
     batch = Batch() if into is None else into
     meter = _Meter(on_progress, _length(records))
     try:

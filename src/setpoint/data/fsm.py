@@ -113,9 +113,19 @@ class SimpleFSM:
             self._runs = MachineRuns(self.plan, self._kept, load=self._read, in_loop=self._in_loop)
         return self._runs
 
+    @property
+    def keeps_runs(self) -> bool:
+        """Whether its runs are kept."""
+        return self._kept is not None
+
     def keeps(self, run: str) -> bool:
         """Whether a run of that name is kept."""
         return self._kept is not None and self._kept.store.get(run) is not None
+
+    def _no_name(self, run: str) -> None:
+        """Raises `RunError` for a run that is named and would not be kept."""
+        if run:
+            raise RunError(f"run {run!r} would not be kept: pass runs=FILE to SimpleFSM, or no name")
 
     def _read(self, text: str) -> Definition:
         return _loaded(text, self._given, trust=self._trust)
@@ -132,6 +142,7 @@ class SimpleFSM:
         """
         if self._kept is not None:
             return self.runs.process(record, run=run, state=initial_state, timeout=timeout)
+        self._no_name(run)
         if self.plan.is_async:
             return self._in_loop(self.plan.arun(record, state=initial_state, timeout=timeout))
         return self.plan.run(record, state=initial_state, timeout=timeout)
@@ -142,6 +153,7 @@ class SimpleFSM:
         """As `process`."""
         if self._kept is not None:
             return await self.runs.aprocess(record, run=run, state=initial_state, timeout=timeout)
+        self._no_name(run)
         return await self.plan.arun(record, state=initial_state, timeout=timeout)
 
     def process_batch(
@@ -267,7 +279,8 @@ class SimpleFSM:
         """The runs, for many records at once. Raises `RunError` for a machine whose records may wait, each for itself."""
         if any(row.later for row in self.plan.rows):
             raise RunError(
-                f"records of {self.definition.name!r} may wait, so each is a run of its own: carry them by process(record, run=NAME)"
+                f"records of {self.definition.name!r} may wait, so each is a run of its own: carry them one by one, by "
+                "process(record, run=NAME) or setpoint run --data JSON --name NAME"
             )
         return self.runs
 

@@ -24,6 +24,8 @@ class Tokens:
     `notes`: whether somebody keeps the run, so that it matters what a record was before it failed.
     """
 
+    __slots__ = ("_failed", "_fans", "_lost", "_notes", "ends", "queue", "split", "waiting")
+
     def __init__(self, progress: Progress, tokens: Iterable[Token], *, fans: bool, notes: bool) -> None:
         self.queue = deque(tokens)
         self.ends, self.split = list(progress.ends), progress.split
@@ -57,6 +59,7 @@ class Tokens:
         """All that are on their way end so, each as it stands."""
         self.ends += ends
         self._failed += self.queue if self._notes else ()
+        self._lost = True
         self.queue.clear()
 
     def worth_keeping(self) -> bool:

@@ -23,6 +23,7 @@ from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 
 from setpoint.flows.component import Context, Fields, Kind
+from setpoint.secrets import names_a_secret
 
 Path = tuple[str | int, ...]
 SECTIONS = ("input", "pipeline", "output", "buffer", "cache_resources", "rate_limit_resources")
@@ -175,7 +176,8 @@ def _problem(model: type[Fields], path: Path, where: Path, fault: Any) -> FlowPr
     if fault["type"] == "extra_forbidden":
         return _unknown((*path, *where), where[-1], "field", _names(model, where[:-1]))
     message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] != "missing" and not isinstance(fault["input"], Mapping):
+    secret = any(isinstance(part, str) and names_a_secret(part) for part in where)
+    if fault["type"] != "missing" and not secret and not isinstance(fault["input"], Mapping):
         message += f", got {_shown(fault['input'])}" if _shown(fault["input"]) not in message else ""
     return FlowProblem((*path, *where), message)
 

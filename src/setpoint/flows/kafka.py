@@ -47,8 +47,8 @@ class Sasl(Fields):
 
     mechanism: Annotated[str, BeforeValidator(_mechanism)] = ""
     user: str = Field(default="", validation_alias=AliasChoices("user", "username"))
-    password: str = ""
-    access_token: str = Field(default="", validation_alias=AliasChoices("access_token", "token"))
+    password: str = Field(default="", repr=False)
+    access_token: str = Field(default="", repr=False, validation_alias=AliasChoices("access_token", "token"))
 
 
 class KafkaFields(Fields):

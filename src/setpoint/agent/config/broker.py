@@ -51,12 +51,14 @@ def read_broker(redpanda: Fields, env: MappingOf[str, str]) -> Broker:
             redpanda.get(key)
             hint = "indent it below 'redpandaServiceConfig:'"
             redpanda.place.at(key).error(redpanda.mark_of(key), "this is the layout of older versions", hint)
+    errors = redpanda.place.report.errors
     external = _section(redpanda, "external", External, env)
     managed = _section(redpanda, "managed", ManagedFields, env)
     if external is not None and managed is not None:
         message = "a broker runs elsewhere or here, not both"
         redpanda.place.at("managed").error(redpanda.mark_of("managed"), message, "keep one of external and managed")
-        managed = None
+    if redpanda.place.report.errors > errors:  # what is meant for another log must not be written to the built-in one
+        state, external, managed = "stopped", None, None
     with redpanda.fields("redpandaServiceConfig") as service:
         _without_effect(service, "baseDir", on="the data directory of the agent is the place for all it keeps")
         with service.fields("topic") as topic:

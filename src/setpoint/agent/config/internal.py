@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from setpoint.agent.config.bridge_config import FLOW_SECTIONS
@@ -28,7 +29,10 @@ def read_internal(internal: Fields, env: Mapping[str, str]) -> Broker:
             browser.place.at("desiredState").warning(browser.mark_of("desiredState"), NOT_YET)
         browser.get("serviceConfig")
     with internal.fields("redpanda") as redpanda:
-        return read_broker(redpanda, env)
+        broker = read_broker(redpanda, env)
+        errors = redpanda.place.report.errors
+    unknown = redpanda.place.report.errors > errors  # it may be one of those that say which log it is
+    return replace(broker, desired_state="stopped") if unknown else broker
 
 
 def _service(item: Fields) -> None:

@@ -264,7 +264,12 @@ def _refused(answer: httpx.Response) -> Exception:
 
 
 def _checked(answer: httpx.Response, check: bool) -> httpx.Response:
-    return answer.raise_for_status() if check else answer
+    if check and not answer.has_redirect_location and not answer.is_success:
+        import httpx
+
+        what = f"{answer.status_code} {answer.reason_phrase} for {answer.request.method} {answer.request.url}"
+        raise httpx.HTTPStatusError(what, request=answer.request, response=answer)
+    return answer
 
 
 def retry_after(answer: httpx.Response, now: Callable[[], float] = time.time) -> float | None:

@@ -2,6 +2,8 @@
 
 A run that is begun again under its name does nothing twice: one that has ended gives the result it had, one that was interrupted goes on
 from its last checkpoint. The functions of the state it was in then run once more from the record as it came in: all others have run once.
+Where states share a transaction it goes on before the first of them, since what they did is undone. A run that failed is tried again with
+its records that failed, each from before what went wrong.
 Each run goes on with the definition it began with, or moves to the present one by a declared migration.
 """
 

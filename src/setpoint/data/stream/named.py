@@ -112,7 +112,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
         return EXTENSIONS[extension]
     except KeyError:
         raise ValueError(
-            f"{os.fspath(path)}: the format cannot be told from the name; say format=… ({', '.join(_READERS)})"
+            f"{os.fspath(path)}: the format cannot be told from the name: end it in .jsonl, .json, .csv, .tsv or .txt, or say format=…"
         ) from None
 
 

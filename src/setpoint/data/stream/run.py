@@ -111,7 +111,10 @@ async def arun_stream(plan: Plan, source: Into, sink: Out = None, **options: Any
 
 
 def opened(source: Into, sink: Out) -> tuple[Any, Any]:
-    """Both ends."""
+    """Both ends. Raises `ValueError` for a file that would be read and replaced at the same time."""
+    paths = [os.fspath(end) for end in (source, sink) if isinstance(end, str | os.PathLike)]
+    if len(paths) == 2 and all(map(os.path.exists, paths)) and os.path.samefile(*paths):
+        raise ValueError(f"{paths[1]} is what is read, too: write to another file")
     opened_source = open_source(source)
     return opened_source, open_sink(sink)
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-import httpx
 import msgspec
 
 TIMEOUT: Final = 2.0
@@ -41,6 +40,8 @@ class Http:
         password: str = "",
         verify: bool | str | ssl.SSLContext = True,
     ) -> None:
+        import httpx  # most agents never speak HTTP to anybody
+
         self.url = url.rstrip("/")
         self._timeout = timeout
         auth = httpx.BasicAuth(user, password) if user else None
@@ -51,6 +52,8 @@ class Http:
     async def ask(self, method: str, path: str, *, body: Any = None, timeout: float | None = None) -> tuple[int, bytes]:
         """The status and the body of the answer, whatever the status is. Raises `AdminError` where there is none."""
         import asyncio
+
+        import httpx
 
         where, limit = f"{self.url}{path}", timeout or self._timeout
         try:

@@ -17,7 +17,7 @@ import msgspec
 
 from setpoint.services.blocking import in_thread
 from setpoint.services.ports import holder, is_free
-from setpoint.services.processes import LogCursor, ProcessBackend, ProcessError, ProcessSpec
+from setpoint.services.processes import ExitRecord, LogCursor, ProcessBackend, ProcessError, ProcessSpec
 from setpoint.services.redpanda.health import STARTED, complaint
 from setpoint.services.redpanda.managed import DRAIN_S, Managed
 
@@ -29,6 +29,8 @@ KEEPS_EXITING: Final = 3
 """So many ends within `LATELY_S` are more than an accident."""
 LATELY_S: Final = 60.0
 """How long a line of the log that says that something is wrong, and an end of the process, count."""
+SAID_FOR_S: Final = 10.0
+"""How long it is said that the process has ended, although it was started again at once."""
 _SHOWN: Final = 200
 
 OpenBackend = Callable[[], Awaitable[ProcessBackend]]
@@ -52,6 +54,7 @@ class RedpandaProcess:
         self._cursor: LogCursor | None = None
         self._complaint, self._complained_at = "", float("-inf")
         self._said = ""
+        self._asked_at = float("-inf")
         self._unlisten: Callable[[], None] | None = None
 
     @property
@@ -73,7 +76,9 @@ class RedpandaProcess:
         except OSError as error:
             raise ProcessError(f"{self.managed.config_file} cannot be written: {error.strerror or error}") from error
         digest = hashlib.sha256(repr(self.managed.config()).encode()).hexdigest()[:16]
-        await backend.create(NAME, ProcessSpec(command, environment={DIGEST: digest}, stop_timeout_s=DRAIN_S))
+        spec = ProcessSpec(command, environment={DIGEST: digest}, stop_timeout_s=DRAIN_S)
+        if await backend.create(NAME, spec) or backend.status(NAME).want == "down":
+            self._asked_at = time.time()
         await backend.start(NAME)
         if self._unlisten is None:
             self._unlisten = backend.listen(NAME, changed)
@@ -94,7 +99,7 @@ class RedpandaProcess:
         """Want it down. It drains its clients first, for `DRAIN_S` at most; does not wait for that. Idempotent."""
         if self.begun:
             backend = await self._processes()
-            if backend.exists(NAME):
+            if backend.status(NAME).want == "up":
                 await backend.stop(NAME)
 
     async def remove(self) -> None:
@@ -111,13 +116,21 @@ class RedpandaProcess:
         backend = await self._processes()
         await self._read_log(backend)
         status, now = backend.status(NAME), time.time()
+        if status.want == "down":
+            return ProcessFacts(status.state in ("up", "ending"))
         wrong = self._complaint if now - self._complained_at < LATELY_S else ""
-        ends = [one for one in await backend.history(NAME) if now - LATELY_S < one.at <= now]
-        if status.want == "up" and len(ends) >= KEEPS_EXITING:
-            wrong = f"the process keeps exiting, {len(ends)} times in {LATELY_S:.0f} s; it {ends[-1]}: {wrong or self._said}"
-        elif status.want == "up" and not status.up:
-            wrong = f"the process is {status}: {wrong or self._said}"
-        return ProcessFacts(status.state in ("up", "ending"), wrong.rstrip(": "))
+        since = max(self._asked_at, now - LATELY_S)
+        ends = [one for one in await backend.history(NAME) if since < one.at <= now]
+        if len(ends) >= KEEPS_EXITING:
+            how = f"keeps exiting, {len(ends)} times in {LATELY_S:.0f} s; it {_ended(ends[-1])}"
+        elif not status.up:
+            how = f"is {status}"
+        elif ends and ends[-1].at > now - SAID_FOR_S:
+            how = f"{_ended(ends[-1])} and was started again"
+        else:
+            return ProcessFacts(up=True, fault=wrong)
+        words = wrong or self._said
+        return ProcessFacts(status.state in ("up", "ending"), f"the process {how}{f': {words}' if words else ''}")
 
     async def _read_log(self, backend: ProcessBackend) -> None:
         """Takes from the new lines what matters. What was wrong before it had started is over then."""
@@ -143,3 +156,7 @@ class RedpandaProcess:
             if self._backend is None:
                 self._backend = await self._open_backend()
             return self._backend
+
+
+def _ended(how: ExitRecord) -> str:
+    return str(how) if how.signal is None else f"was {how}"

@@ -175,7 +175,7 @@ class Simulation:
                 self.carrier.tell_time()
                 self.core.observe(path)
 
-        return Context(path, push, observe, lambda other: self.core.fact(other))
+        return Context(path, push, observe, self.core.fact)
 
     # the run
 

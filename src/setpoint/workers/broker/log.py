@@ -206,7 +206,7 @@ class NamespaceLog:
         try:
             facts = await self._process.look()
         except (ProcessError, OSError) as error:
-            return False, f"its process cannot be looked at: {error}"
+            return True, f"its process cannot be looked at: {error}"  # it may run
         return facts.up, facts.fault
 
     # a broker for everybody else

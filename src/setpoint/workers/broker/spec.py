@@ -56,7 +56,7 @@ class AdminFields(Fields):
 
     url: Annotated[str, AfterValidator(_url)]
     user: str = ""
-    password: str = ""
+    password: str = Field(default="", repr=False)
 
 
 class External(KafkaFields):
