@@ -231,7 +231,9 @@ def _change_dict(value: Any, what: int) -> None:  # noqa: C901
             if isinstance(item, dict):
                 item["i"] = 1
     elif what == 5:
-        value.setdefault("s", []).append(1)
+        found = value.setdefault("s", [])
+        if isinstance(found, list):
+            found.append(1)
     elif what == 6:
         value["merged"] = {**value}
     elif what == 7:

@@ -289,13 +289,13 @@ def test_the_second_agent_is_refused_and_the_second_signal_ends_the_first(tmp_pa
         read_until(first.stderr, "agent/flows/clock: creating → ")
         with agent(tmp_path) as second:
             _, said = second.communicate(timeout=20)
-        assert second.returncode == 1
-        assert f"in use by another agent (pid {first.pid})" in said
+        assert second.returncode == 4
+        assert f"in use by another agent (pid {first.pid}, " in said
         first.send_signal(signal.SIGTERM)
         read_until(first.stderr, "stopping; once more to stop at once")
         first.send_signal(signal.SIGTERM)
         _, said = first.communicate(timeout=5)
-        assert first.returncode == 1
+        assert first.returncode == 5
         assert "stopped at once" in said
     with agent(tmp_path) as third:
         read_until(third.stderr, "agent/flows/clock: creating → ")

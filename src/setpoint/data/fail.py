@@ -164,7 +164,7 @@ def child(walk: Walk, site: Site, error: StepError) -> Steps:
         frame.attempt,
         msgspec.structs.replace(error, earlier=None),
     )
-    delay = pause_after(up.way.retry, error.exception, frame.attempt, chance=walk.plan.rng.random)
+    delay = pause_after(up.way.retry, error.exception or error.type, frame.attempt, chance=walk.plan.rng.random)
     if delay is None or up.way.push is None:
         return (yield from astray(walk, up, failed))
     yield from walk.again(up, failed, delay)

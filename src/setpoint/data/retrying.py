@@ -9,11 +9,12 @@ from setpoint.data.definition import Retry
 
 
 def pause_after(
-    retry: Retry | None, fault: Exception | None, attempt: int, *, chance: Callable[[], float] = random.random
+    retry: Retry | None, fault: Exception | str | None, attempt: int, *, chance: Callable[[], float] = random.random
 ) -> float | None:
     """Seconds to wait after this attempt (1, 2, …) failed; None when it was the last, or the fault is not one to try again after.
 
-    A fault that is not known (None) is one of no type. `chance` gives numbers from 0 to 1, by which the jitter is spread.
+    A fault that is not known (None) is one of no type; of one from before a restart only the name of its type is left. `chance` gives
+    numbers from 0 to 1, by which the jitter is spread.
     """
     if retry is None or attempt >= retry.attempts or not _covers(retry, fault):
         return None
@@ -25,7 +26,9 @@ def pause_after(
     return min(delay, retry.max_delay) * (1 + retry.jitter * (2 * chance() - 1))
 
 
-def _covers(retry: Retry, fault: Exception | None) -> bool:
+def _covers(retry: Retry, fault: Exception | str | None) -> bool:
+    if isinstance(fault, str):
+        return not retry.on or any(fault == (kind.__name__ if isinstance(kind, type) else kind) for kind in retry.on)
     names = {kind.__name__ for kind in type(fault).__mro__}
     return not retry.on or any(
         isinstance(fault, kind) if isinstance(kind, type) else kind in names for kind in retry.on
