@@ -410,5 +410,9 @@ def test_a_record_that_holds_itself_is_refused() -> None:
 
 def test_known_types_have_names() -> None:
     """Dates, decimals and UUIDs are plain enough for a record."""
-    record = {"at": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC), "price": decimal.Decimal("1.10"), "id": uuid.UUID(int=7)}
+    record = {
+        "at": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
+        "price": decimal.Decimal("1.10"),
+        "id": uuid.UUID(int=7),
+    }
     assert codec.decoded_value(codec.encoded_value(record)) == record

@@ -137,7 +137,6 @@ def test_a_stream_into_a_sink_that_remembers_nothing_goes_on_at_its_mark(runs: R
 def test_a_stream_that_breaks_says_why(runs: Runs) -> None:
     """The reason is with the run, which can go on."""
 
-
     def source() -> Iterator[dict[str, int]]:
         yield {"n": 1}
         raise OSError("the cable is out")
