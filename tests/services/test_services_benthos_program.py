@@ -6,7 +6,6 @@ import asyncio
 import os
 import stat
 import time
-import time
 from pathlib import Path
 from typing import Any
 
