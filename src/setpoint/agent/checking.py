@@ -9,13 +9,13 @@ from typing import Any
 
 from setpoint.agent.config import Configuration, Item, Problem, read_config
 from setpoint.agent.config.memo import Memo
-from setpoint.agent.config.model import Engine, Part
+from setpoint.agent.config.model import Part
 from setpoint.control import Registry
 from setpoint.control.variables import Scope, SpecError, as_type, rendered
 from setpoint.flows import FlowConfigError, FlowEngine
 from setpoint.services.benthos.program import Programs
 from setpoint.workers.catalogue import known_types
-from setpoint.workers.flow import FlowSpec, engine_for
+from setpoint.workers.flow import Engine, FlowSpec, engine_for
 
 
 class Checker:

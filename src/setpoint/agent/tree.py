@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from setpoint.agent.config import Bridge, Configuration, Flow, Item
 from setpoint.agent.environment import Windows
@@ -99,7 +98,7 @@ def _bridge(item: Bridge, gate: HostLimits | None) -> bridge.BridgeSpec:
         read_desired=item.read_desired,
         write_desired=item.write_desired,
         idle_window_s=item.idle_window,
-        running=flow.Running(**_running(item)),
+        running=_running(item),
         gate=gate,
     )
 
@@ -122,15 +121,9 @@ def _flow(item: Flow) -> flow.FlowSpec:
         config=item.flow,
         desired_state=item.desired_state,
         idle_window_s=item.idle_window,
-        **_running(item),
+        **_running(item).model_dump(),
     )
 
 
-def _running(item: Bridge | Flow) -> dict[str, Any]:
-    return {
-        "engine": item.running.engine,
-        "debug": item.debug_level,
-        "config_loading_s": item.running.config_loading,
-        "healthcheck_debounce_s": item.running.healthchecks,
-        "remain_running_s": item.running.remain_running,
-    }
+def _running(item: Bridge | Flow) -> flow.Running:
+    return item.running.model_copy(update={"debug": item.debug_level})

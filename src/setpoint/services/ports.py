@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 import psutil
 
-from setpoint.services.benthos.swap import candidate, swap
+from setpoint.services.swap import candidate, swap
 
 log = logging.getLogger("setpoint.services")
 

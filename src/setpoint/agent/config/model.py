@@ -15,10 +15,10 @@ from typing import Any, Literal
 from setpoint.configfile.node import Node, at_path
 from setpoint.configfile.problem import Problem
 from setpoint.workers.broker import External, Managed
+from setpoint.workers.flow import Running
 
 DesiredState = Literal["active", "stopped"]
 Part = Literal["read", "write", "flow"]
-Engine = Literal["auto", "embedded", "benthos"]
 
 METRICS_PORT = 8080
 IDLE_WINDOW = 30.0
@@ -57,16 +57,6 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """How a flow is run: by which engine, and how long each gate of its start lasts, in seconds."""
-
-    engine: Engine = "auto"
-    config_loading: float = 5.0
-    healthchecks: float = 5.0
-    remain_running: float = 10.0
-
-
-@dataclass(frozen=True, slots=True)
 class Bridge:
     """A connection to a device with up to two flows: from the device (`read`) and to it (`write`). Rendered: no template is left.
 
@@ -90,7 +80,7 @@ class Bridge:
     template: str | None = None
     idle_window: float = IDLE_WINDOW
     """Seconds without a message after which a flow of this bridge counts as idle."""
-    running: Running = Running()
+    running: Running = field(default_factory=Running)
     line: int = field(default=0, compare=False)
 
 
@@ -104,7 +94,7 @@ class Flow:
     debug_level: bool = False
     idle_window: float = IDLE_WINDOW
     """Seconds without a message after which it counts as idle."""
-    running: Running = Running()
+    running: Running = field(default_factory=Running)
     line: int = field(default=0, compare=False)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping as MappingOf
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
-from setpoint.agent.config.model import IDLE_WINDOW, METRICS_PORT, Agent, Engine, Running
+from setpoint.agent.config.model import IDLE_WINDOW, METRICS_PORT, Agent
 from setpoint.configfile.fields import Fields, Place
 from setpoint.configfile.node import Mark
 from setpoint.namespace.location import LocationError, merge
+from setpoint.workers.flow import Engine, Running
 
 _LEVELS_BY_ENVIRONMENT: Final = 7
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -146,10 +147,10 @@ def running(item: Fields) -> Running:
     engine = item.choice("engine", get_args(Engine), default=plain.engine)
     with item.fields("gates") as gates:
         return Running(
-            engine=engine,  # type: ignore[arg-type]  # one of the words
-            config_loading=_seconds(gates, "config_loading", plain.config_loading),
-            healthchecks=_seconds(gates, "healthchecks", plain.healthchecks),
-            remain_running=_seconds(gates, "remain_running", plain.remain_running),
+            engine=engine,
+            config_loading_s=_seconds(gates, "config_loading", plain.config_loading_s),
+            healthcheck_debounce_s=_seconds(gates, "healthchecks", plain.healthcheck_debounce_s),
+            remain_running_s=_seconds(gates, "remain_running", plain.remain_running_s),
         )
 
 

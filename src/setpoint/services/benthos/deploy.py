@@ -17,8 +17,8 @@ from setpoint.configfile import Problem
 from setpoint.services.benthos.config import SOURCE, Document
 from setpoint.services.benthos.lint import lint
 from setpoint.services.benthos.program import Program
-from setpoint.services.benthos.swap import candidate, swap
 from setpoint.services.blocking import in_thread
+from setpoint.services.swap import candidate, swap
 
 
 class Deployed(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Times and sizes of a Benthos flow: what UMH Core waits for, looks back on and bounds, and where we differ, why.
 
-Times are seconds. The gates (`CONFIG_LOADING_S`, `HEALTHCHECK_DEBOUNCE_S`, `REMAIN_RUNNING_S`) and the windows are defaults: a flow may
+Times are seconds. The gates (`CONFIG_LOADING_S`, `REMAIN_RUNNING_S`) and the windows are defaults: a flow may
 have its own. The source of each is the contract of UMH Core's machine `benthos_flow`, where nothing else is said.
 """
 
@@ -10,12 +10,8 @@ from typing import Final
 
 CONFIG_LOADING_S: Final = 5.0
 """The process must be up for so long before its config counts as loaded."""
-HEALTHCHECK_DEBOUNCE_S: Final = 5.0
-"""Live and ready without a break for so long (50 ticks of 100 ms there)."""
 REMAIN_RUNNING_S: Final = 10.0
 """The process must be up for so long, with clean logs and metrics, before the flow is called up."""
-IDLE_WINDOW_S: Final = 30.0
-"""Without messages for so long, an active flow is idle (`BRIDGE_IDLE_WINDOW`)."""
 LOG_WINDOW_S: Final = 600.0
 """An error in the log counts for so long, and no longer than the process has been up."""
 RATE_WINDOW_S: Final = 60.0
@@ -24,8 +20,6 @@ ERROR_WINDOW_S: Final = 10.0
 """Errors in the metrics count for so long. There they count for ever, so that one bad message degrades a flow until it is restarted;
 here the window is that of the embedded engine."""
 
-POLL_INTERVAL_S: Final = 1.0
-"""Between two looks at a flow's endpoints."""
 POLL_TIMEOUT_S: Final = 1.0
 """For one look at all endpoints of a flow (there 1 s for each)."""
 PROGRAM_TIMEOUT_S: Final = 20.0
