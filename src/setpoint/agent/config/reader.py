@@ -23,11 +23,13 @@ from setpoint.agent.config.bridges import (
     read_templates,
     scalar_text,
 )
+from setpoint.agent.config.historian import read_historian
 from setpoint.agent.config.internal import read_internal
 from setpoint.agent.config.memo import Known, Memo, print_of
 from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Item, Part
-from setpoint.agent.config.modelling import read_historian, read_modelling, read_stream_processors
+from setpoint.agent.config.modelling import read_modelling
 from setpoint.agent.config.settings import idle_window, read_agent, running
+from setpoint.agent.config.stream_processors import read_stream_processors
 from setpoint.agent.config.workers import read_worker
 from setpoint.configfile.compose import compose
 from setpoint.configfile.fields import Fields, Place, Report
