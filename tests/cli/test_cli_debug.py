@@ -148,8 +148,8 @@ def test_errors_and_retries_are_shown_where_they_happen() -> None:
         "name: bad\nstates:\n  a: {transforms: [{set: {b: x + 1}}], retry: {attempts: 2}, arcs: [z], on_error: z}\n  z: {final: true}\n"
     )
     shown = ran("bad.yaml", "--data", '{"n": "\\u001b[2J"}', stdin="n\nn\nrecord\np n\n")
-    assert "! a: ExpressionError: x + 1: there is no 'x' in dict: tried again after 0 ns" in shown.out
-    assert "! a: ExpressionError: x + 1: there is no 'x' in dict (attempt 2)" in shown.out
+    assert "! a: ExpressionError: x + 1: there is no 'x' among n: tried again after 0 ns" in shown.out
+    assert "! a: ExpressionError: x + 1: there is no 'x' among n (attempt 2)" in shown.out
     assert "\x1b" not in shown.out
 
 
@@ -166,7 +166,7 @@ def test_a_trace_shows_all_that_happened() -> None:
     assert json.loads(lines[1])["after"] == {"price": 49, "quantity": 3}
     failed = ran("shop.yaml", "--data", '{"price": 1}', "--trace")
     assert failed.code == FAILED
-    assert "there is no 'quantity' in dict" in failed.out
+    assert "there is no 'quantity' among price" in failed.out
 
 
 def test_a_profile_is_of_one_record_or_of_all() -> None:

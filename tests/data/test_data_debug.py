@@ -196,7 +196,7 @@ def test_breakpoints_that_can_never_be_hit_are_refused() -> None:
         debugger.add_breakpoint()
     made = debugger.add_breakpoint("done", when="nothing > 3")
     assert debugger.continue_().result is not None
-    assert (made.hits, made.fault) == (0, "nothing > 3: there is no 'nothing' in dict")
+    assert (made.hits, made.fault) == (0, "nothing > 3: there is no 'nothing' among price, quantity, total")
     with pytest.raises(KeyError, match="there is no breakpoint 7; there are 1"):
         debugger.breakpoints.take(7)
 
@@ -247,7 +247,7 @@ def test_ways_out_say_which_are_open_and_why() -> None:
     assert (big.open, big.because, big.taken, big.condition) == (True, "n = 4", True, "n > 3")
     assert [(way.open, way.because) for way in debugger.ways()[1:]] == [
         (False, "Ada is no vip"),
-        (None, "ExpressionError: missing == 1: there is no 'missing' in dict"),
+        (None, "ExpressionError: missing == 1: there is no 'missing' among n, name"),
         (True, "always"),
         (None, "when the state or an arc fails"),
     ]

@@ -795,7 +795,7 @@ def test_rows_that_make_no_sense_are_shown_with_the_others(runs: Runs) -> None:
         fsm.process({}, run=name)
     runs.store.write([
         ("UPDATE runs SET about = 'no JSON', error = CAST(x'ff41' AS TEXT) WHERE id = 'r1'", ()),
-        ("UPDATE runs SET about = '[1]', result = x'01c1' WHERE id = 'r2'", ()),
+        ("UPDATE runs SET about = '[1]', result = x'02c1' WHERE id = 'r2'", ()),
     ])  # fmt: skip
     assert {row.id: dict(row.about) for row in runs.find()} == {"r1": {}, "r2": {}, "r3": {}}
     assert runs.get("r1").error == "\N{REPLACEMENT CHARACTER}A"

@@ -104,7 +104,7 @@ def test_it_runs_is_killed_comes_back_and_is_drained(tmp_path: Path) -> None:
         box.want(spec.model_copy(update={"desired_state": "stopped"}))
         await box.reach("stopping", "drains its clients")
         await box.reach("stopped")
-        assert (await box.said())[-1] == "drained"
+        assert "drained" in await box.said()  # clients that still knock may be heard after it
         assert await box.pid() is None
 
     play(tmp_path, spec, story)

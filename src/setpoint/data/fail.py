@@ -23,7 +23,7 @@ from setpoint.data.definition import DataMode
 from setpoint.data.errors import NoOpenArc, TimedOut
 from setpoint.data.modes import Conflict, deep_copy, restore
 from setpoint.data.result import FAILED, Result, StepError
-from setpoint.data.retrying import pause_after
+from setpoint.data.retrying import kinds_of, pause_after
 from setpoint.data.rows import Row
 from setpoint.data.site import Site, Steps
 
@@ -67,7 +67,7 @@ def step_error(site: Site, fault: Exception) -> StepError:
     handled, way = site.token.handled, site.way
     return StepError(
         type(fault).__name__, message_of(fault), site.row.label, way.name if way else "", handled[-1] if handled else None, fault,
-        site.arc_attempt if way else site.attempt,
+        site.arc_attempt if way else site.attempt, kinds=kinds_of(fault),
     )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def astray(walk: Walk, site: Site, error: StepError) -> Steps:
     )  # fmt: skip
     record = site.record if row.mode is DataMode.DIRECT else site.entered
     overdue = walk.deadline is not None and walk.plan.clock() > walk.deadline
-    ways = (*row.on_timeout, *row.on_error) if isinstance(error.exception, TimedOut) else row.on_error
+    ways = (*row.on_timeout, *row.on_error) if TimedOut.__name__ in error.kinds else row.on_error
     if overdue or (token.arc >= 0 and any(way.number == token.arc for way in (*row.on_error, *row.on_timeout))):
         ways = ()  # the way out failed itself
     site.record, walk.context.error = record, error
@@ -163,8 +163,9 @@ def child(walk: Walk, site: Site, error: StepError) -> Steps:
         error.exception,
         frame.attempt,
         msgspec.structs.replace(error, earlier=None),
+        error.kinds,
     )
-    delay = pause_after(up.way.retry, error.exception or error.type, frame.attempt, chance=walk.plan.rng.random)
+    delay = pause_after(up.way.retry, error.exception or error.kinds, frame.attempt, chance=walk.plan.rng.random)
     if delay is None or up.way.push is None:
         return (yield from astray(walk, up, failed))
     yield from walk.again(up, failed, delay)

@@ -105,7 +105,7 @@ def _failure(site: Site) -> StepError:
     if site.token.handled:
         return site.token.handled[-1]
     text = "an arc of the machine led the record to the end `failed`"
-    return StepError(Failed.__name__, text, site.row.label, exception=Failed(text))
+    return StepError(Failed.__name__, text, site.row.label, exception=Failed(text), kinds=(Failed.__name__,))
 
 
 def _joined(up: Site, result: Any, how: Push) -> Any:

@@ -43,7 +43,7 @@ class StepError(msgspec.Struct, frozen=True):
     `state` is where the record was (``network:state`` outside the main network), `arc` the arc whose condition or transform raised (empty
     when the state's own functions did), `attempt` the attempt that was the last. `cause` is the error of the pushed network, where that
     is what failed the arc. `earlier` is the error that sent the record on its way to this one, when an arc had caught that. `exception`
-    is the object itself, for callers in this process.
+    is the object itself, for callers in this process; `kinds` the names of all the types it is one of, which are left after a restart.
     """
 
     type: str
@@ -54,9 +54,10 @@ class StepError(msgspec.Struct, frozen=True):
     exception: Exception | None = None
     attempt: int = 1
     cause: StepError | None = None
+    kinds: tuple[str, ...] = ()
 
     def key(self) -> tuple[Any, ...]:
-        """What makes it the same error as another: everything but the exception."""
+        """What makes it the same error as another: everything but the exception and its types."""
         chain = (self.earlier and self.earlier.key(), self.cause and self.cause.key())
         return self.type, self.message, self.state, self.arc, self.attempt, *chain
 

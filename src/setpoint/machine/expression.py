@@ -38,11 +38,19 @@ def _get(owner: Any, name: str) -> Any:
     if type(owner) is dict or isinstance(owner, Mapping):
         if name in owner:
             return owner[name]
-    elif not name.startswith(INSIDES):
+        raise ExpressionError(f"there is no {name!r} {_among(owner)}")
+    if not name.startswith(INSIDES):
         value = getattr(owner, name, _MISSING)
         if value is not _MISSING and not callable(value):
             return value
     raise ExpressionError(f"there is no {name!r} in {type(owner).__name__}")
+
+
+def _among(owner: Mapping[Any, Any]) -> str:
+    """The names there are instead, where they are few."""
+    if not 0 < len(owner) <= 8:
+        return f"among its {len(owner)} names" if owner else "here: this is empty"
+    return f"among {', '.join(sorted(str(key)[:20] for key in owner))}"
 
 
 _MISSING: Final = object()

@@ -21,7 +21,7 @@ from setpoint.data.result import Result
 from setpoint.data.runs.errors import NotKept
 
 T = TypeVar("T")
-VERSION: Final = b"\x01"
+VERSION: Final = b"\x02"
 
 
 _NAMED: Final[Sequence[tuple[type, Callable[[Any], str], Callable[[str], Any]]]] = (
@@ -41,7 +41,7 @@ _SEQUENCES: Final[Sequence[type[Any]]] = (tuple, set, frozenset)
 _PAIRS: Final = 8
 """The extension of a mapping whose keys are not all texts."""
 _SAME: Final = 9
-"""The extension of a record that stands elsewhere in its token already: which of its records it is."""
+"""The extension of a record that stands elsewhere in an earlier place already: which of its records it is."""
 _PLAIN: Final = frozenset({str, float, bool, type(None), bytes})
 _LEAST: Final = -(1 << 63)
 _MOST: Final = (1 << 63) - 1
@@ -67,8 +67,9 @@ def encoded(value: Progress | list[Result] | Result) -> bytes:
 def decoded_progress(data: bytes) -> Progress:
     """A run's progress. Raises `ValueError` for bytes that are none."""
     progress = _decoded(data, _progress)
+    found = _Found()
     tokens, waiting, failed = (
-        tuple(map(_joined, some)) for some in (progress.tokens, progress.waiting, progress.failed)
+        tuple(_joined(token, found) for token in some) for some in (progress.tokens, progress.waiting, progress.failed)
     )
     return msgspec.structs.replace(progress, tokens=tokens, waiting=waiting, failed=failed)
 
@@ -114,13 +115,14 @@ def _shipped(value: Any) -> Any:
     match value:
         case Progress():
             if not (value.ends or value.waiting or value.variables or value.failed) and len(value.tokens) == 1:
-                token = _token(value.tokens[0])
+                token = _token(value.tokens[0], _Once())
                 return value if token is value.tokens[0] else msgspec.structs.replace(value, tokens=(token,))
+            once = _Once()
             return msgspec.structs.replace(
                 value,
-                tokens=tuple(map(_token, value.tokens)),
-                waiting=tuple(map(_token, value.waiting)),
-                failed=tuple(map(_token, value.failed)),
+                tokens=tuple(_token(token, once) for token in value.tokens),
+                waiting=tuple(_token(token, once) for token in value.waiting),
+                failed=tuple(_token(token, once) for token in value.failed),
                 ends=tuple(map(_shipped, value.ends)),
                 variables=_tagged(value.variables, "variables"),
             )
@@ -132,44 +134,52 @@ def _shipped(value: Any) -> Any:
     return [_shipped(one) for one in value]
 
 
-def _token(token: Token) -> Token:
-    record = _tagged(token.record, "record")
-    if token.before is not None:
-        token = msgspec.structs.replace(token, before=_token(token.before))
-    if not token.frames:
-        return token if record is token.record else msgspec.structs.replace(token, record=record)
-    seen = [token.record]
+class _Once:
+    """Gives each record once; where the same object comes again, the number under which it came first: what was one object stays one."""
 
-    def once(value: Any) -> Any:
-        """The value, or where it stood before: what was one object stays one."""
-        for number, other in enumerate(seen):
-            if other is value:
-                return msgspec.msgpack.Ext(_SAME, str(number).encode())
-        seen.append(value)
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, Any]] = {}  # with the object itself, so that its id is not given to another
+
+    def __call__(self, value: Any) -> Any:
+        if value.__class__ in _PLAIN or value.__class__ is int:
+            return _tagged(value, "record")
+        if known := self._seen.get(id(value)):
+            return msgspec.msgpack.Ext(_SAME, str(known[0]).encode())
+        self._seen[id(value)] = (len(self._seen), value)
         return _tagged(value, "record")
 
-    frames = [msgspec.structs.replace(one, entered=once(one.entered), record=once(one.record)) for one in token.frames]
-    return msgspec.structs.replace(token, record=record, frames=tuple(frames))
 
+class _Found:
+    """The way back from `_Once`: takes the records in the same order."""
 
-def _joined(token: Token) -> Token:
-    """The token as it was, what was one object in it being one again."""
-    if token.before is not None:
-        token = msgspec.structs.replace(token, before=_joined(token.before))
-    if not token.frames:
-        return token
-    seen = [token.record]
+    def __init__(self) -> None:
+        self._seen: list[Any] = []
 
-    def found(value: Any) -> Any:
+    def __call__(self, value: Any) -> Any:
         if type(value) is _Same:
-            return seen[value.number]
-        seen.append(value)
+            return self._seen[value.number]
+        if value.__class__ not in _PLAIN and value.__class__ is not int:
+            self._seen.append(value)
         return value
 
+
+def _token(token: Token, once: _Once) -> Token:
+    before, record = token.before and _token(token.before, once), once(token.record)
+    if before is token.before and record is token.record and not token.frames:
+        return token
+    frames = [msgspec.structs.replace(one, entered=once(one.entered), record=once(one.record)) for one in token.frames]
+    return msgspec.structs.replace(token, before=before, record=record, frames=tuple(frames))
+
+
+def _joined(token: Token, found: _Found) -> Token:
+    """The token as it was, what was one object in it and in those before being one again."""
+    before, record = token.before and _joined(token.before, found), found(token.record)
+    if before is token.before and record is token.record and not token.frames:
+        return token
     frames = [
         msgspec.structs.replace(one, entered=found(one.entered), record=found(one.record)) for one in token.frames
     ]
-    return msgspec.structs.replace(token, frames=tuple(frames))
+    return msgspec.structs.replace(token, before=before, record=record, frames=tuple(frames))
 
 
 def _tagged(value: Any, where: str) -> Any:
@@ -215,7 +225,7 @@ def _extension(value: Any, where: str) -> msgspec.msgpack.Ext:
 
 
 class _Same(NamedTuple):
-    """A record that stands elsewhere in its token."""
+    """A record that stands elsewhere in its run."""
 
     number: int
 
