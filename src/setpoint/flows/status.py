@@ -44,6 +44,11 @@ class FlowStatus(msgspec.Struct, frozen=True):
     output_set_aside: int = 0
     """Messages that the output can never take (no valid topic or payload): counted, never written."""
 
+    dead_letters: int = 0
+    """Messages that failed and that the flow's ``dead_letter`` output took."""
+    overflowed: int = 0
+    """Messages that were left out because the flow's buffer was full."""
+
     last_error: str = ""
     """Where and what: ``input modbus: no answer within 1 s from plc:502``. Stays until the next start."""
     last_error_at: float | None = None

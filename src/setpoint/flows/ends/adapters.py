@@ -25,7 +25,7 @@ from setpoint.data.stream import Chunk, Malformed, Mark, Position, Refused
 from setpoint.data.stream.parts import shown
 from setpoint.flows.component import ConnectError, Context, Input, MessageError, Msg, Output, WriteError
 from setpoint.flows.ends.form import Form
-from setpoint.flows.runner import Backoff
+from setpoint.flows.sink import Backoff
 
 if TYPE_CHECKING:
     from setpoint.namespace import Broker

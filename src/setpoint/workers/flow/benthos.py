@@ -12,7 +12,7 @@ from setpoint.services.benthos.flows import BenthosFlows, Look, Refused, Rejecte
 from setpoint.services.ports import NoPort
 from setpoint.services.processes import ProcessError
 from setpoint.workers.flow.embedded import Stoppable
-from setpoint.workers.flow.seen import REJECTED, FlowObserved, FlowSpec
+from setpoint.workers.flow.seen import REJECTED, FlowObserved, FlowSpec, steady
 
 
 class Benthos:
@@ -23,6 +23,7 @@ class Benthos:
         self._refused = ""  # why the last start came to nothing
         self._refused_config: object = None
         self._unwatch: Callable[[], None] | None = None
+        self._in_per_s = self._out_per_s = 0.0
 
     async def look(self, desired: FlowSpec) -> FlowObserved:
         """Ask the process, its endpoints and its log."""
@@ -32,6 +33,8 @@ class Benthos:
             return FlowObserved(engine="benthos", fault=str(error))
         facts, counters = seen.facts, seen.facts.scan.metrics
         longest = max(desired.config_loading_s, desired.remain_running_s)
+        self._in_per_s = steady(facts.in_per_s, self._in_per_s)
+        self._out_per_s = steady(facts.out_per_s, self._out_per_s)
         return FlowObserved(
             engine="benthos",
             up=facts.running or seen.finished,
@@ -41,10 +44,9 @@ class Benthos:
             input_connected=connected(facts, "input"),
             output_connected=connected(facts, "output"),
             moving=facts.moving,
-            in_per_s=facts.in_per_s,
-            out_per_s=facts.out_per_s,
-            input_received=counters.counters.input_received if counters else 0,
-            output_sent=counters.counters.output_sent if counters else 0,
+            in_per_s=self._in_per_s,
+            out_per_s=self._out_per_s,
+            ended_after=counters.counters.input_received if counters and seen.finished else 0,
             errors=_errors(facts),
             fault=self._fault(seen, desired),
         )

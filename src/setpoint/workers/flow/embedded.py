@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, Protocol
 
 from setpoint.control.worker import Context
 from setpoint.flows import FlowEngine, FlowStatus
-from setpoint.workers.flow.seen import FlowObserved, FlowSpec
+from setpoint.workers.flow.seen import FlowObserved, FlowSpec, steady
 
 LOOKS_FOR_RATES = 6
+JUST_NOW_S = 2.0
+"""So long after a message a flow still counts as moving: one that reads once a second must not seem to stop between two looks."""
 
 
 class Stoppable(Protocol):
@@ -28,6 +30,7 @@ class Failures(NamedTuple):
     input: int
     processor: int
     output: int
+    overflow: int
 
 
 def _fault(status: FlowStatus) -> str:
@@ -35,6 +38,10 @@ def _fault(status: FlowStatus) -> str:
     if status.running:
         return "" if status.input_connected and status.output_connected else status.last_error
     return "" if status.finished else status.last_error or "the flow has ended"
+
+
+def _just_now(status: FlowStatus, now: float) -> bool:
+    return status.last_received_at is not None and now - status.last_received_at < JUST_NOW_S
 
 
 class Embedded:
@@ -47,6 +54,7 @@ class Embedded:
         self._before = FlowStatus()
         self._looks: deque[tuple[float, int, int]] = deque(maxlen=LOOKS_FOR_RATES)
         self._failures: deque[Failures] = deque(maxlen=1000)
+        self._in_per_s = self._out_per_s = 0.0
 
     async def look(self, desired: FlowSpec) -> FlowObserved:
         """Read the engine's counters, from memory."""
@@ -57,6 +65,7 @@ class Embedded:
         now = asyncio.get_running_loop().time()
         before, self._before = (self._before if self._before.started_at == status.started_at else FlowStatus()), status
         in_per_s, out_per_s = self._rates(status, now)
+        self._in_per_s, self._out_per_s = steady(in_per_s, self._in_per_s), steady(out_per_s, self._out_per_s)
         up = status.running or status.finished
         return FlowObserved(
             up=up,
@@ -65,11 +74,10 @@ class Embedded:
             uptime_s=min(now - status.started_at, max(desired.config_loading_s, desired.remain_running_s)),
             input_connected=status.input_connected,
             output_connected=status.output_connected,
-            moving=status.input_received > before.input_received,
-            in_per_s=in_per_s,
-            out_per_s=out_per_s,
-            input_received=status.input_received,
-            output_sent=status.output_sent,
+            moving=status.input_received > before.input_received or _just_now(status, now),
+            in_per_s=self._in_per_s,
+            out_per_s=self._out_per_s,
+            ended_after=status.input_received if status.finished else 0,
             errors=self._recent_errors(status, before, now, desired.error_window_s),
             fault=_fault(status),
         )
@@ -92,6 +100,7 @@ class Embedded:
             status.input_errors - before.input_errors,
             status.processor_errors - before.processor_errors,
             status.output_errors - before.output_errors,
+            status.overflowed - before.overflowed,
         )
         if any(failed[1:]):
             self._failures.append(failed)
@@ -99,12 +108,9 @@ class Embedded:
             self._failures.popleft()
         if not self._failures:
             return ""
-        counts = (sum(row[side] for row in self._failures) for side in (1, 2, 3))
-        told = [
-            f"{count} {side} errors"
-            for side, count in zip(("input", "processor", "output"), counts, strict=True)
-            if count
-        ]
+        counts = (sum(row[kind] for row in self._failures) for kind in range(1, len(Failures._fields)))
+        kinds = ("input errors", "processor errors", "output errors", "messages left out of a full buffer")
+        told = [f"{count} {kind}" for kind, count in zip(kinds, counts, strict=True) if count]
         return f"{', '.join(told)} in the last {window:g} s: {status.last_error}"
 
     def _forget(self) -> None:

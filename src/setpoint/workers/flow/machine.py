@@ -111,7 +111,7 @@ def _idle(s: Seen) -> str:
     if s.observed.moving:
         return "idle: messages begin to flow"
     if s.observed.finished:
-        return f"idle: the input has ended after {s.observed.input_received} messages"
+        return f"idle: the input has ended after {s.observed.ended_after} messages"
     return f"idle: no input throughput (in={s.observed.in_per_s:g} msg/s, out={s.observed.out_per_s:g} msg/s)"
 
 

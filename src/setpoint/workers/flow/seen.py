@@ -40,8 +40,8 @@ class FlowSpec(Running):
 
 
 class FlowObserved(Observation, frozen=True):
-    """What the engine says; `engine` is which one it is. `uptime_s` stops counting once every gate is past; rates are messages per second
-    over the last few looks."""
+    """What the engine says; `engine` is which one it is. A flow that goes on as before is seen as before, so that it costs nothing:
+    `uptime_s` stops counting once every gate is past, and rates, messages per second over the last few looks, are `steady`."""
 
     engine: str = "embedded"
     up: bool = False
@@ -50,10 +50,14 @@ class FlowObserved(Observation, frozen=True):
     uptime_s: float = 0.0
     input_connected: bool = False
     output_connected: bool = False
-    moving: bool = False  # messages came in since the last look
+    moving: bool = False  # messages came in since the last look, or a moment ago
     in_per_s: float = 0.0
     out_per_s: float = 0.0
-    input_received: int = 0
-    output_sent: int = 0
+    ended_after: int = 0  # messages, of a flow whose input has ended
     errors: str = ""  # what failed within the error window
     fault: str = ""  # why it is not up, or not connected
+
+
+def steady(rate: float, shown: float) -> float:
+    """The rate to show: the one shown before as long as it is right within a tenth."""
+    return shown if rate and abs(rate - shown) <= 0.1 * shown else rate
