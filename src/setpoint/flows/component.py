@@ -4,8 +4,10 @@ A component has a pydantic model of what its configuration may say, and is made 
 opens nothing. Both stand as a `Kind` under the component's name in the table of its role (`INPUTS`, `PROCESSORS`, `OUTPUTS`); a third
 party adds its own to the same table.
 
-    input       connect, then read batch after batch; the engine acknowledges a batch once the output has taken it, and only then reads on
-    processor   a function of one message: gives one message, `Several`, or None to drop it; raises what is wrong with that message
+    input       connect, then read batch after batch; the engine acknowledges them in order, each once the output has taken it. Without a
+                buffer one batch is out at a time, with one there may be many
+    processor   a function of one message: gives one message, `Several`, or None to drop it; raises what is wrong with that message.
+                One that needs the world may have `connect` and `close`; one that keeps messages back may be `Holding`
     output      connect; prepare each message (raises what is wrong with it, for good); write batches of what was prepared
 
 How a component reports trouble: `ConnectError` when it cannot connect or has lost its connection (the engine connects again, with backoff),
@@ -16,14 +18,15 @@ a fault of the component and ends the flow with that reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 if TYPE_CHECKING:
     from setpoint.namespace import Broker
+    from setpoint.namespace.contracts import ContractBook
 
 Meta = dict[str, str]
 
@@ -47,6 +50,17 @@ class MessageError(Exception):
     """This one message cannot be handled: says why. It ends in `failed`, the flow goes on."""
 
 
+class Rejected(Exception):
+    """The output took nothing of the batch, because some of it can never be written: the reasons, by place in the batch.
+
+    Those messages are set aside, and the rest is written again.
+    """
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        self.reasons = dict(reasons)
+        super().__init__("; ".join(self.reasons.values()))
+
+
 class Context(msgspec.Struct, frozen=True):
     """What the engine gives a component: who it works for, and the world it may use in place of globals."""
 
@@ -63,6 +77,8 @@ class Context(msgspec.Struct, frozen=True):
     """Counts a reading that failed while the connection held, with its reason."""
     answered: Callable[[str, int], None]
     """Says that the device at this host and port has just answered."""
+    contracts: ContractBook | None = None
+    """The data contracts in force; None: no contract is declared."""
 
 
 class Fields(BaseModel):
@@ -72,16 +88,19 @@ class Fields(BaseModel):
 
 
 class Input(Protocol):
-    """Where messages come from. One batch is out at a time."""
+    """Where messages come from. Several batches may be out: read, and not yet acknowledged."""
 
     async def connect(self) -> None:
         """Makes it ready to read. Raises `ConnectError`."""
 
     async def read(self) -> list[Msg] | None:
-        """The next messages (possibly none this time), or None at the end of the input. Raises `ConnectError`."""
+        """The next messages (possibly none this time), or None at the end of the input. Raises `ConnectError`.
+
+        Cancelling it loses nothing: what was not returned is read by the next call.
+        """
 
     async def acknowledge(self) -> None:
-        """The last batch was delivered."""
+        """The oldest of the batches that are out was delivered."""
 
     async def close(self) -> None:
         """Lets go of everything. Idempotent; after it `connect` may be called again."""
@@ -94,6 +113,35 @@ class Processor(Protocol):
         """The message that goes on, `Several` of them, or None to drop it. May be async. Raises what is wrong with the message."""
 
 
+@runtime_checkable
+class Connecting(Protocol):
+    """A processor that needs something open before the first message."""
+
+    async def connect(self) -> None:
+        """Makes it ready. Raises `ConnectError`."""
+
+    async def close(self) -> None:
+        """Lets go of everything. Idempotent."""
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A processor that keeps messages back and answers for them: while it holds any, nothing that was read is acknowledged."""
+
+    @property
+    def held(self) -> int:
+        """How many messages it keeps back."""
+
+    def due(self) -> float | None:
+        """When, in time of `Context.now`, it wants to be asked to release some; None: not before another message comes."""
+
+    def release(self) -> list[Msg]:
+        """The messages that go on because their time has come."""
+
+    def flush(self) -> list[Msg]:
+        """All that is left, at the end of the flow."""
+
+
 class Output(Protocol):
     """Where messages go."""
 
@@ -104,7 +152,7 @@ class Output(Protocol):
         """The message as it will be written. Raises `MessageError` (or another exception) when it can never be."""
 
     async def write(self, batch: Sequence[Any]) -> int:
-        """Writes what was prepared, all or nothing, and returns the bytes of payload. Raises `WriteError` or `ConnectError`."""
+        """Writes what was prepared, all or nothing, and returns the bytes of payload. Raises `WriteError`, `ConnectError` or `Rejected`."""
 
     async def close(self) -> None:
         """Lets go of everything. Idempotent."""

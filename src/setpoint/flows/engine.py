@@ -11,11 +11,13 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from setpoint.flows.component import Context
 from setpoint.flows.config import FlowConfigError, FlowProblem
+from setpoint.flows.letters import LetterFile
 from setpoint.flows.plan import FlowPlan, compile_flow
 from setpoint.flows.runner import Flow
 from setpoint.flows.status import FlowStatus
@@ -23,6 +25,7 @@ from setpoint.services import Contacts
 
 if TYPE_CHECKING:
     from setpoint.namespace import Broker
+    from setpoint.namespace.contracts import ContractBook
 
 __all__ = ["FlowEngine", "FlowStatus"]
 
@@ -42,17 +45,22 @@ class FlowEngine:
         now: Callable[[], float] | None = None,
         rng: random.Random | None = None,
         contacts: Contacts | None = None,
+        contracts: ContractBook | None = None,
+        letters: Path | None = None,
     ) -> None:
         """`broker` is where `uns` outputs write; without one a flow with such an output is refused. It is the caller's to open and close.
 
         `clock` gives wall time in seconds (message timestamps); `now` monotonic time (default: the loop's); `rng` the jitter.
-        `contacts` is told of every device that answers a flow.
+        `contacts` is told of every device that answers a flow. `contracts` are what `uns` outputs check messages against.
+        `letters` is the folder in which flows without a ``dead_letter`` output keep some of what failed; without it they only count it.
         """
         self._broker = broker
         self._clock = clock
         self._now = now or (lambda: asyncio.get_running_loop().time())
         self._rng = rng or random.Random()
         self._contacts = contacts or Contacts()
+        self._contracts = contracts
+        self._letters = letters
         self._flows: dict[str, Flow] = {}
         self._watchers: dict[str, list[Watcher]] = {}
         self._news: dict[str, tuple[float, asyncio.Handle]] = {}
@@ -88,9 +96,15 @@ class FlowEngine:
                 random=self._rng.random,
                 failed=_nowhere,
                 answered=lambda host, port: self._contacts.heard(host, port, self._now()),
+                contracts=self._contracts,
             )
             self._flows[name] = Flow(
-                name, plan, context=context, rng=self._rng, news=lambda delay: self._tell_later(name, delay)
+                name,
+                plan,
+                context=context,
+                rng=self._rng,
+                news=lambda delay: self._tell_later(name, delay),
+                letters=LetterFile(self._letters, name, self._clock) if self._letters else None,
             )
             self._tell_later(name, 0.0)
 

@@ -26,7 +26,7 @@ from setpoint.namespace.log_file import Durability
 from setpoint.namespace.records import Batch
 
 ROW_BYTES: Final = 1024 * 1024
-FLUSH_TOPICS: Final = 5_000
+FLUSH_TOPICS: Final = 50_000
 FLUSH_BYTES: Final = 16 * 1024 * 1024
 _TRIM_ROWS: Final = 500
 _VACUUM_PAGES: Final = 1_000

@@ -48,6 +48,9 @@ _KEYS: Final = {"timestamp_ms", "value"}
 
 def encode_time_series(value: Value, timestamp_ms: int) -> bytes:
     """The payload of one value at one moment (ms since 1970, UTC). Raises `PayloadError` for anything else than the shape allows."""
+    kind = type(value)
+    if type(timestamp_ms) is int and (kind is bool or kind is int or (kind is float and math.isfinite(value))):  # type: ignore[arg-type]
+        return _encoder.encode(TimeSeries(timestamp_ms, value))  # nearly all are, and none of these can be too long
     return _limited(_encoder.encode(_checked(timestamp_ms, value)))
 
 

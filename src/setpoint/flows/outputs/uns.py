@@ -1,9 +1,10 @@
 """`uns`: publishes to the unified namespace.
 
 Each message goes to the topic in its meta (`umh_topic`, by default), with all its meta as headers and `bridged_by` to say who brought it.
-Topic and payload are checked before: time series are exactly ``{timestamp_ms, value}``, anything else is a JSON object. A message that
-does not fit is set aside with the reason; it is never written as if it were valid. A batch is acknowledged when the broker says it is
-durable; a broker that does not say so within 30 s is asked again.
+Topic and payload are checked before: time series are exactly ``{timestamp_ms, value}``, anything else is a JSON object, and either must
+fit the data contract of its topic as it is in force at that moment (see `setpoint.namespace.contracts`). A message that does not fit is
+set aside with the reason; it is never written as if it were valid. A batch is acknowledged when the broker says it is durable; a broker
+that does not say so within 30 s is asked again.
 Fields as documented for benthos-umh; there is one broker, so `broker_address` is not among them.
 """
 
@@ -27,6 +28,7 @@ from setpoint.namespace import (
     encode_relational,
     encode_time_series,
 )
+from setpoint.namespace.contracts import ContractBook, ContractError
 
 _META: Final = re.compile(r"""\$\{!\s*meta\((["'])([A-Za-z0-9_.-]+)\1\)\s*\}\Z""")
 PUBLISH_TIMEOUT: Final = 30.0
@@ -53,6 +55,7 @@ class Uns:
 
     def __init__(self, fields: Fields, context: Context) -> None:
         self._broker = context.broker
+        self._contracts = context.contracts or ContractBook()
         self._bridged_by = context.bridged_by or fields.bridged_by or "setpoint"
         named = _META.match(fields.umh_topic)
         self._meta, self._fixed = (named.group(2), "") if named else ("", fields.umh_topic)
@@ -62,15 +65,16 @@ class Uns:
             raise ConnectError("there is no broker to publish to: give the engine one")
 
     def prepare(self, msg: Msg) -> Message:
-        """The message for the broker. Raises `MessageError` when topic or payload are not valid."""
+        """The message for the broker. Raises `MessageError` when topic or payload are not valid, or do not fit the contract."""
         topic = self._fixed or msg.meta.get(self._meta)
         if not topic:
             raise MessageError(f"msg.meta.{self._meta} is not set: a tag_processor sets it, or a nodered_js")
         payload = structured(msg.payload)
         try:
-            Topic.parse(topic)
+            place = Topic.parse(topic)
             body = _encoded(payload)
-        except (TopicError, PayloadError) as error:
+            self._contracts.check(place, body)
+        except (TopicError, PayloadError, ContractError) as error:
             raise MessageError(str(error)) from error
         return Message(topic, body, {**msg.meta, "bridged_by": self._bridged_by})
 

@@ -5,6 +5,7 @@
     health      from readings to facts: checks by name, rates, the classification of log lines
     settings    the cluster's configuration kept as wanted, without fighting with whoever else changes it
     registry    schemas registered, compared by content, removed only where they are ours
+    schemas     the same by a task that looks again
     managed     the config file and command line of a Redpanda that this program starts
 
 Nothing here is a worker and nothing here remembers across a restart of the program. There is no Redpanda binary among the parts that the

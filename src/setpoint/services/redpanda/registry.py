@@ -1,19 +1,21 @@
 """A schema registry (Redpanda's, on port 8081, or Confluent's): JSON schemas registered as wanted, and nobody else's touched.
 
 Each schema that is registered here carries a mark in its text (``$comment``), so that the registry itself says whose it is, also after this
-program was set up anew. Schemas are compared by content. A subject is deleted only if it is not wanted any more and its latest schema
-carries the mark; one without it belongs to somebody else, is left alone and listed.
+program was set up anew. Several programs that share a registry have a mark each, by their names. Schemas are compared by content, the mark
+aside: what somebody else registered and is as wanted will do. A subject is changed or deleted only if its latest schema carries the mark;
+one without it belongs to somebody else, is left alone and listed.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from setpoint.services.redpanda.admin import AdminError, Http, said
+from setpoint.services.redpanda.admin import TIMEOUT, AdminError, Http, said
 
 MARK: Final = "registered by setpoint"
 _NOT_FOUND: Final = (40401, 40402, 40403)
@@ -40,7 +42,20 @@ class SchemasReport(msgspec.Struct, frozen=True):
 
 
 class Schemas(Http):
-    """The client of one registry."""
+    """The client of one registry. `owner` is the name under which its schemas are marked, where others register in it as well."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        owner: str = "",
+        timeout: float = TIMEOUT,
+        user: str = "",
+        password: str = "",
+        verify: bool | str | ssl.SSLContext = True,
+    ) -> None:
+        super().__init__(url, timeout=timeout, user=user, password=password, verify=verify)
+        self._mark = f"{MARK} for {owner}" if owner else MARK
 
     async def fault(self) -> str:
         """Why the registry cannot be used, or nothing: it must answer, with whatever status below 500."""
@@ -58,10 +73,10 @@ class Schemas(Http):
         refused: list[str] = []
         for subject, schema in wanted.items():
             now = await self._latest(subject) if subject in there else None
-            marked = {**schema, "$comment": MARK}
-            if now in (marked, dict(schema)):
+            marked = {**schema, "$comment": self._mark}
+            if _content(now) == schema:
                 continue
-            if now is not None and not _ours(now):
+            if now is not None and not self._ours(now):
                 refused.append(f"{subject}: somebody else has registered another schema; it is left alone")
             elif reason := await self._register(subject, marked):
                 refused.append(f"{subject}: {reason}")
@@ -74,12 +89,15 @@ class Schemas(Http):
         """Deletes what is ours; the others are somebody else's."""
         removed, foreign = [], []
         for subject in unwanted:
-            if _ours(await self._latest(subject)):
+            if self._ours(await self._latest(subject)):
                 await self._delete(subject)
                 removed.append(subject)
             else:
                 foreign.append(subject)
         return removed, foreign
+
+    def _ours(self, schema: Any) -> bool:
+        return isinstance(schema, dict) and schema.get("$comment") == self._mark
 
     async def _latest(self, subject: str) -> Any:
         """The latest schema of a subject as data, None where there is none; a schema that is not JSON as its text."""
@@ -108,8 +126,11 @@ class Schemas(Http):
             raise RegistryError(f"{self.url}: {subject} could not be deleted: {status}: {_message(data)}")
 
 
-def _ours(schema: Any) -> bool:
-    return isinstance(schema, dict) and schema.get("$comment") == MARK
+def _content(schema: Any) -> Any:
+    """A schema without anybody's mark."""
+    if isinstance(schema, dict) and str(schema.get("$comment")).startswith(MARK):
+        return {key: value for key, value in schema.items() if key != "$comment"}
+    return schema
 
 
 def _message(data: bytes) -> str:

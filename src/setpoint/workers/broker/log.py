@@ -7,8 +7,9 @@ it gets a `BrokerError`, and tries again on the new one. What was in the log bef
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -20,12 +21,13 @@ from setpoint.namespace.kafka.broker import TOPIC, KafkaBroker
 from setpoint.namespace.kafka.client import Access
 from setpoint.places import BROKER, KAFKA_INDEX, REDPANDA
 from setpoint.services.processes import ProcessError
-from setpoint.workers.broker.spec import AdminFields, BrokerSpec, External, Managed
+from setpoint.workers.broker.spec import AdminFields, BrokerSpec, External, Managed, RegistryFields
 
 if TYPE_CHECKING:
-    from setpoint.services.redpanda import Admin, Readings
+    from setpoint.services.redpanda import Admin, Readings, Schemas
     from setpoint.services.redpanda.cluster import Cluster
     from setpoint.services.redpanda.process import OpenBackend, RedpandaProcess
+    from setpoint.services.redpanda.schemas import KeptSchemas, Wanted
 
 Place = External | Managed | None
 OPEN_WITHIN_S = 10.0
@@ -34,7 +36,8 @@ PUBLISH_WITHIN_S = 25.0
 
 class Look(msgspec.Struct, frozen=True):
     """One look at the log: whether one is `open`, and is the one that is wanted (`current`); whether a process of ours `running`; what is
-    wrong with the process or the opening (`fault`); what the broker and the cluster around it say, None where there is nobody to ask."""
+    wrong with the process or the opening (`fault`); what the broker and the cluster around it say, None where there is nobody to ask; why
+    the schemas of the data contracts are not all registered (`schemas`); messages under contracts that nobody declared (`undeclared`)."""
 
     open: bool = False
     current: bool = True
@@ -43,13 +46,17 @@ class Look(msgspec.Struct, frozen=True):
     fault: str = ""
     stats: BrokerStats = BrokerStats()
     readings: Readings | None = None
+    schemas: str = ""
+    undeclared: Mapping[str, int] = {}
 
 
 class _Opened:
     """One log that was asked for: the client, and what is around it. `ready` once the client is open."""
 
-    def __init__(self, place: Place, broker: Broker, cluster: Cluster | None = None) -> None:
-        self.place, self.broker, self.cluster = place, broker, cluster
+    def __init__(
+        self, place: Place, broker: Broker, cluster: Cluster | None = None, schemas: KeptSchemas | None = None
+    ) -> None:
+        self.place, self.broker, self.cluster, self.schemas = place, broker, cluster, schemas
         self.ready = False
 
     @property
@@ -72,6 +79,10 @@ class NamespaceLog:
         self._why = ""
         self._turn = asyncio.Lock()
         self._opening: asyncio.Task[None] | None = None
+        self._schemas: Wanted = dict
+        self._owner = ""
+        self.undeclared: Callable[[], Mapping[str, int]] = dict
+        """Messages under contracts that nobody declared, by contract; for whoever looks."""
         self.changed: Callable[[], None] = lambda: None
         """Called when it may look different: the process ended, or runs."""
 
@@ -79,6 +90,14 @@ class NamespaceLog:
         """How long the built-in log keeps messages, and what a topic of Kafka begins with when it is made."""
         self._embedded.set_retention(retention_ms=retention_ms, retention_bytes=retention_bytes)
         self._retention_ms = retention_ms
+
+    def set_schemas(self, schemas: Wanted, *, owner: str) -> None:
+        """The JSON Schemas that a schema registry shall have, by subject. `owner` says whose they are where others share the registry."""
+        if (schemas, owner) == (self._schemas, self._owner):
+            return
+        self._schemas, self._owner = schemas, owner
+        if self._opened is not None and self._opened.schemas is not None:
+            self._opened.schemas.want(schemas)
 
     # opened, closed and looked at by its worker
 
@@ -113,6 +132,8 @@ class NamespaceLog:
             opened.cluster.want(spec.settings)
             opened.cluster.begin()
         await opened.broker.open()
+        if opened.schemas is not None:
+            opened.schemas.begin()
         opened.ready = True
 
     def _made(self, place: Place) -> _Opened:
@@ -122,12 +143,22 @@ class NamespaceLog:
             managed = self._process_of(place).managed
             admin = AdminFields(url=managed.admin_url)
             cluster = self._cluster(lambda: _admin(admin, None), registry=managed.registry_url)
-            return _Opened(place, self._kafka(Access(servers=(managed.servers,)), TOPIC, cluster), cluster)
+            schemas = self._kept(lambda: _registry(RegistryFields(url=managed.registry_url), None))
+            return _Opened(place, self._kafka(Access(servers=(managed.servers,)), TOPIC, cluster), cluster, schemas)
         around = None
         if place.admin is not None:
             asked = place.admin
             around = self._cluster(lambda: _admin(asked, place))
-        return _Opened(place, self._kafka(place.access(), place.topic, around), around)
+        kept: KeptSchemas | None = None
+        if place.registry is not None:
+            registry = place.registry
+            kept = self._kept(lambda: _registry(registry, place, owner=self._owner))
+        return _Opened(place, self._kafka(place.access(), place.topic, around), around, kept)
+
+    def _kept(self, make: Callable[[], Schemas]) -> KeptSchemas:
+        from setpoint.services.redpanda.schemas import KeptSchemas
+
+        return KeptSchemas(make, self._schemas)
 
     def _cluster(self, make: Callable[[], Admin], registry: str = "") -> Cluster:
         from setpoint.services.redpanda.cluster import Cluster  # with what speaks HTTP, which most agents do not need
@@ -177,8 +208,9 @@ class NamespaceLog:
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.broker.close()
-            if opened.cluster is not None:
-                await opened.cluster.close()
+            for around in (opened.cluster, opened.schemas):
+                if around is not None:
+                    await around.close()
 
     async def look(self, spec: BrokerSpec) -> Look:
         """How it is, compared with what is wanted. Answers at once, or within a second or so."""
@@ -196,6 +228,8 @@ class NamespaceLog:
             fault=fault or self._why,
             stats=await opened.broker.stats(),
             readings=opened.cluster.readings if opened.cluster is not None else None,
+            schemas=opened.schemas.fault if opened.schemas is not None else "",
+            undeclared=self.undeclared(),
         )
 
     async def _look_at_process(self) -> tuple[bool, str]:
@@ -240,6 +274,16 @@ def _admin(fields: AdminFields, cluster: External | None) -> Admin:
     """The client of an admin API. Blocks: it reads certificates. Raises `ConnectError` for those that cannot be read."""
     from setpoint.services.redpanda import Admin
 
-    secure = fields.url.startswith("https") and cluster is not None
-    verify = context(cluster.tls) if secure and cluster is not None else True
-    return Admin(fields.url, user=fields.user, password=fields.password, verify=verify)
+    return Admin(fields.url, user=fields.user, password=fields.password, verify=_verify(fields.url, cluster))
+
+
+def _registry(fields: RegistryFields, cluster: External | None, *, owner: str = "") -> Schemas:
+    """The client of a schema registry. Blocks and raises as `_admin` does."""
+    from setpoint.services.redpanda import Schemas
+
+    verify = _verify(fields.url, cluster)
+    return Schemas(fields.url, owner=owner, user=fields.user, password=fields.password, verify=verify)
+
+
+def _verify(url: str, cluster: External | None) -> bool | SSLContext:
+    return context(cluster.tls) if url.startswith("https") and cluster is not None else True

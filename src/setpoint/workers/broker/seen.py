@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from setpoint.control import Observation
 from setpoint.namespace import BrokerStats
 from setpoint.workers.broker.log import Look
 
 LOW_DISK_PERCENT = 5.0
+MOST_UNDECLARED = 20
 
 
 class BrokerObserved(Observation, frozen=True):
     """What the broker says about itself; rates are bytes and messages per second, over the time since the observation before.
 
     `fault` names the health checks that fail, each with its reason. `running`: Redpanda's process, where the agent runs one. `metered`: the
-    rates of bytes are those of the whole cluster, from its metrics; else of what went through this agent.
+    rates of bytes are those of the whole cluster, from its metrics; else of what went through this agent. `undeclared`: messages that went
+    through unchecked since the agent started, because their data contract is declared nowhere; by contract, those with most of them.
     """
 
     open: bool = False
@@ -28,6 +32,7 @@ class BrokerObserved(Observation, frozen=True):
     topics: int = 0
     size_bytes: int = 0
     last_offset: int = -1
+    undeclared: Mapping[str, int] = {}
 
 
 def observed(look: Look, before: BrokerStats, seconds: float) -> BrokerObserved:
@@ -49,6 +54,7 @@ def observed(look: Look, before: BrokerStats, seconds: float) -> BrokerObserved:
         topics=stats.topics,
         size_bytes=stats.size_bytes,
         last_offset=stats.last_offset,
+        undeclared=dict(sorted(look.undeclared.items(), key=lambda each: -each[1])[:MOST_UNDECLARED]),
     )
 
 
@@ -58,12 +64,14 @@ def fault(look: Look) -> str:
         return look.fault
     if not look.current:
         return f"still on {look.name}{f': {look.fault}' if look.fault else ''}"
-    around = ""
+    around, schemas = "", f"schemas: {look.schemas}" if look.schemas else ""
     if look.readings is not None:
         from setpoint.services.redpanda.health import failing
 
         around = failing(look.readings)
-    return "; ".join(filter(None, (look.fault, _stats_fault(look), around)))
+        if look.readings.registry_fault:
+            schemas = ""  # that says why
+    return "; ".join(filter(None, (look.fault, _stats_fault(look), around, schemas)))
 
 
 def _stats_fault(look: Look) -> str:

@@ -6,7 +6,7 @@ of the `kafka` input and output; `managed` a Redpanda that runs here, on loopbac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -32,18 +32,22 @@ def _server(text: str) -> str:
     return text
 
 
-def _url(text: str) -> str:
-    """The address of an admin API. What may be secret in it is not repeated."""
-    try:
-        url = urlsplit(text)
-        fine = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:
-        raise ValueError("expected http://host:9644") from None
-    if url.username or url.password:
-        raise ValueError("a user does not stand in a url; use user and password")
-    if not fine or url.path.strip("/") or url.query or url.fragment:
-        raise ValueError("expected http://host:9644, or https")
-    return text
+def _url(example: str, *, path: bool = False) -> Callable[[str], str]:
+    """A test for the address of an API, with or without a path. What may be secret in it is not repeated."""
+
+    def tested(text: str) -> str:
+        try:
+            url = urlsplit(text)
+            fine = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        except ValueError:
+            raise ValueError(f"expected {example}") from None
+        if url.username or url.password:
+            raise ValueError("a user does not stand in a url; use user and password")
+        if not fine or (url.path.strip("/") and not path) or url.query or url.fragment:
+            raise ValueError(f"expected {example}, or https")
+        return text
+
+    return tested
 
 
 def _alone(value: object) -> object:
@@ -54,7 +58,15 @@ def _alone(value: object) -> object:
 class AdminFields(Fields):
     """Redpanda's admin API. Over https the `tls` of the cluster applies, whether it is enabled for Kafka or not."""
 
-    url: Annotated[str, AfterValidator(_url)]
+    url: Annotated[str, AfterValidator(_url("http://host:9644"))]
+    user: str = ""
+    password: str = Field(default="", repr=False)
+
+
+class RegistryFields(Fields):
+    """A schema registry. Over https the `tls` of the cluster applies."""
+
+    url: Annotated[str, AfterValidator(_url("http://host:8081", path=True))]
     user: str = ""
     password: str = Field(default="", repr=False)
 
@@ -67,6 +79,7 @@ class External(KafkaFields):
     )
     topic: str = Field(default="umh.messages", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     admin: Annotated[AdminFields | None, BeforeValidator(_alone)] = None
+    registry: Annotated[RegistryFields | None, BeforeValidator(_alone)] = None
 
     def __str__(self) -> str:
         return f"Kafka at {','.join(self.addresses)}"
