@@ -1,10 +1,11 @@
 """What embedded bridges cost: memory and processor of the whole agent process, for 1, 100 and 1,000 bridges at one value a second each
 (or `--values`).
 
-Each size runs `setpoint up` in a process of its own against a real Modbus TCP server in another. After `--settle` seconds the agent's
-processor time, memory and written messages are taken over `--seconds` seconds. Reported: bridges active at the end, messages a second,
-share of one core, how late the runtime was at 99 of 100 timers (upper bound of a bucket), resident and proportional memory (PSS) in MB,
-and memory for one more bridge against the smallest size.
+Each size runs `setpoint up` in a process of its own against a real Modbus TCP server in another; each message is checked against a data
+contract. After `--settle` seconds the agent's processor time, memory and written messages are taken over `--seconds` seconds. Reported:
+bridges active at the end, messages a second, share of one core, how late the runtime was at 99 of 100 timers (upper bound of a bucket), how
+old values of every hundredth bridge were when another flow had read them from the namespace (from reading the device on), resident and
+proportional memory (PSS) in MB, and memory for one more bridge against the smallest size.
 
     python benchmarks/bridges.py [--sizes 1,100,1000] [--settle 30] [--seconds 60] [--json]
 """
@@ -54,8 +55,8 @@ def p99(before: dict[float, float], after: dict[float, float]) -> float:
 def measure(bridges: int, port: int, *, values: int, settle: float, seconds: float) -> Figures:
     """Run one size."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.yaml"
-        file.write_text(config(bridges, port, values=values))
+        file, latencies = Path(folder) / "config.yaml", Path(folder) / "latencies"
+        file.write_text(config(bridges, port, values=values, latencies=str(latencies)))
         own_port = 18080
         command = [sys.executable, "-m", "setpoint.cli.main", "up", str(file), "--data", f"{folder}/data"]
         agent = subprocess.Popen([*command, "--port", str(own_port), "--log-level", "error"], stdout=subprocess.DEVNULL)
@@ -65,10 +66,12 @@ def measure(bridges: int, port: int, *, values: int, settle: float, seconds: flo
             process = psutil.Process(agent.pid)
             begun, count = time.perf_counter(), written(url)
             late = lag(url)  # after the count, which is work for the agent itself
+            skip = latencies.stat().st_size
             cpu, started = sum(process.cpu_times()[:2]), time.perf_counter()
             time.sleep(seconds)
             took = time.perf_counter() - started
             cpu = sum(process.cpu_times()[:2]) - cpu
+            ages = sorted(map(int, latencies.read_bytes()[skip:].split()[1:-1]))
             lag_p99_ms = p99(late, lag(url))
             counted = time.perf_counter() - begun
             messages = written(url) - count
@@ -85,6 +88,8 @@ def measure(bridges: int, port: int, *, values: int, settle: float, seconds: flo
         "messages_per_s": round(messages / counted, 1),
         "cores": round(cpu / took, 3),
         "lag_p99_ms_at_most": lag_p99_ms,
+        "end_to_end_p50_ms": ages[len(ages) // 2] if ages else -1,
+        "end_to_end_p99_ms": ages[len(ages) * 99 // 100] if ages else -1,
         "rss_mb": round(memory.rss / 1e6, 1),
         "pss_mb": round(memory.pss / 1e6, 1),
         "stop_s": round(stopping, 2),

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from setpoint.api.server import Server
 
 
+LEFT_SHOWN = 20
+"""How many of those that did not stop are told one by one; the log has all."""
 CLIENTS_S = 1.0
 """Seconds for clients of the API to let go, after everything else has stopped."""
 
@@ -263,8 +265,10 @@ async def _end(server: Server) -> None:
 
 
 def _outcome(left: list[str], *, told: bool) -> int:
-    for what in left:
+    for what in left[:LEFT_SHOWN]:
         tell(f"did not stop in time: {clean(what)}")
+    if len(left) > LEFT_SHOWN:
+        tell(f"did not stop in time: {len(left) - LEFT_SHOWN} more")
     tell("stopped" if not left else f"stopped, except {len(left)}")
     return FAILED if not told else NOT_HEALTHY if left else 0
 

@@ -7,6 +7,7 @@ twice `FILE_BYTES` in all, because a flow in which everything fails must not wea
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -78,3 +79,24 @@ class LetterFile:
         if len(payload) > PAYLOAD_BYTES:
             row["bytes"] = len(payload)
         return msgspec.json.encode(row) + b"\n"
+
+
+def kept_letters(folder: Path, flow: str = "", *, limit: int = 100) -> list[dict[str, Any]]:
+    """The newest letters kept in `folder`, of flows with that text in their names. Lines that cannot be read are left out.
+
+    Each has ``at`` (seconds since 1970), ``flow``, ``state``, ``reason``, ``meta``, ``payload``, and ``bytes`` where that was cut.
+    """
+    found: list[dict[str, Any]] = []
+    for file in folder.glob("*.jsonl"):
+        with contextlib.suppress(OSError):
+            found += [row for row in map(_row, file.read_bytes().splitlines()) if row and flow in row["flow"]]
+    found.sort(key=lambda row: row["at"], reverse=True)
+    return found[:limit]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = msgspec.json.decode(line)
+        return row if isinstance(row["at"], float | int) and isinstance(row["flow"], str) else None
+    except (ValueError, KeyError, TypeError):  # broken off by a crash
+        return None

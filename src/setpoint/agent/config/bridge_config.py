@@ -14,7 +14,9 @@ from typing import Final
 from setpoint.configfile.fields import Fields, Place
 from setpoint.configfile.node import Mapping, Mark, Node, Scalar, Sequence
 
-FLOW_SECTIONS: Final = ("input", "pipeline", "output", "buffer", "cache_resources", "rate_limit_resources")
+FLOW_SECTIONS: Final = (
+    "input", "pipeline", "output", "dead_letter", "buffer", "cache_resources", "rate_limit_resources",
+)  # fmt: skip
 _HOST: Final = re.compile(r"[^\s/@\"'<>]+")
 
 
@@ -78,7 +80,7 @@ def _read_flow(section: Fields, bridged_by: str) -> Mapping | None:
         message = "this output is not used: the read flow of a bridge always writes to uns"
         place.at("output").warning(flow.keys["output"], message, "write 'uns: {}', or use a dataFlow for other outputs")
     mark = flow.keys.get("output", flow.mark)
-    flow.items["output"] = _made(mark, {"uns": {"bridged_by": bridged_by}})
+    flow.items["output"] = made(mark, {"uns": {"bridged_by": bridged_by}})
     flow.keys["output"] = mark
     flow.items["pipeline"] = _downsampled(flow.items.get("pipeline") or Mapping(flow.mark))
     flow.keys.setdefault("pipeline", flow.mark)
@@ -93,7 +95,7 @@ def _downsampled(pipeline: Node) -> Node:
     only = processors.items[0]
     if not isinstance(only, Mapping) or set(only.items) - {"label"} != {"tag_processor"}:
         return pipeline
-    downsampler = _made(only.mark, {"downsampler": {}})
+    downsampler = made(only.mark, {"downsampler": {}})
     items = {**pipeline.items, "processors": Sequence(processors.mark, [only, downsampler])}
     return Mapping(pipeline.mark, items, pipeline.keys)
 
@@ -121,7 +123,7 @@ def _write_flow(section: Fields, bridged_by: str) -> Mapping | None:
         return None
     source_mark = section.mark_of("source")
     flow = Mapping(section.mark)
-    _put(flow, "input", _made(source_mark, {"uns": {"umh_topics": topics, "consumer_group": bridged_by}}), source_mark)
+    _put(flow, "input", made(source_mark, {"uns": {"umh_topics": topics, "consumer_group": bridged_by}}), source_mark)
     if processor:
         _put(flow, "pipeline", _pipeline(processor), processor.mark)
     _put(flow, "output", destination, section.mark_of("destination"))
@@ -186,12 +188,14 @@ def _put(flow: Mapping, name: str, node: Node, mark: Mark) -> None:
     flow.items[name], flow.keys[name] = node, mark
 
 
-def _made(mark: Mark, value: object) -> Node:
-    """A node that is not in the file; its place is that of what it belongs to."""
+def made(mark: Mark, value: object) -> Node:
+    """A node that is not in the file; its place is that of what it belongs to. Nodes in the value stay what they are."""
+    if isinstance(value, Scalar | Mapping | Sequence):
+        return value
     if isinstance(value, dict):
-        items = {str(key): _made(mark, child) for key, child in value.items()}
+        items = {str(key): made(mark, child) for key, child in value.items()}
         return Mapping(mark, items, dict.fromkeys(items, mark))
     if isinstance(value, list):
-        return Sequence(mark, [_made(mark, child) for child in value])
+        return Sequence(mark, [made(mark, child) for child in value])
     text = str(value)
     return Scalar(mark, text, text)
