@@ -27,6 +27,11 @@ sys.path.insert(0, str(ROOT))
 
 from tests.real.ports import free_port  # noqa: E402
 
+AWAY = 2.0
+"""Seconds for which something that is stopped stays away."""
+PACE = "2ms"
+"""Between two messages of a flow that makes them."""
+UNS: dict[str, Any] = {"uns": {}}
 GATES = {"config_loading": 0.3, "healthchecks": 0.3, "remain_running": 0.5}
 TAG = """
 msg.meta.location_path = "acme";
@@ -36,6 +41,10 @@ msg.payload = msg.payload.n;
 return msg;
 """
 """Makes of ``{"n": 7}`` the value 7 of one topic."""
+
+
+class Missing(Exception):
+    """What a case needs and is not here."""
 
 
 class Outcome(NamedTuple):
@@ -161,7 +170,8 @@ class Running:
         """State and reason of a worker, and what it says of errors."""
         worker = self.get(f"workers/agent/{name}") or {}
         errors = (worker.get("observed") or {}).get("errors") or ""
-        return f"{worker.get('state', '?')}: {worker.get('reason', '')}" + (f" [{errors}]" if errors else "")
+        reason = worker.get("reason", "")
+        return f"{worker.get('state', '?')}: {reason}" + (f" [{errors}]" if errors and errors not in reason else "")
 
     def figures(self, name: str) -> dict[str, Any]:
         """What was last observed of a flow."""
@@ -245,3 +255,8 @@ def lines(file: Path) -> list[Any]:
         except ValueError:
             found.append(-1)
     return found
+
+
+def values(file: Path) -> list[int]:
+    """The values of time series in a file; lines that a kill cut off, and that came again, are left out."""
+    return [int(line["value"]) for line in lines(file) if isinstance(line, dict)]

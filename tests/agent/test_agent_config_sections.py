@@ -64,35 +64,6 @@ def test_documented_keys_of_the_agent_load() -> None:
 
 
 LATER = {
-    "payloadShapes": "payloadShapes:\n  vibration:\n    description: d\n    fields: {x: {_type: number}, pos: {a: {_type: string}}}\n",
-    "dataModels": """\
-dataModels:
-  - name: pump
-    description: d
-    version:
-      v1:
-        structure:
-          count: {_payloadshape: timeseries-number}
-          motor: {_refModel: {name: motor, version: v1}}
-          order: {_relational: {fields: {id: {_type: string}}}}
-          axis: {x: {_payloadshape: timeseries-number}}
-""",
-    "dataContracts": "dataContracts:\n  - name: _pump_v1\n    model: {name: pump, version: v1}\n    default_bridges: [{type: x}]\n",
-    "dataContractsV2": "dataContractsV2:\n  - name: pump\n    version: {v1: {structure: {p: {_payloadshape: timeseries-number}}}}\n",
-    "historian": "historian:\n  timescale: {host: db, password: p, sslmode: verify-full, sslrootcert: /ca.pem}\n",
-    "streamProcessor": """\
-streamProcessor:
-  - name: p1
-    desiredState: active
-    streamProcessorServiceConfig:
-      location: {2: a}
-      variables: {S: x}
-      config:
-        model: {name: pump, version: v1}
-        sources: {s: "umh.v1.{{ .location_path }}.a"}
-        mapping: {static: {n: "{{ .S }}"}, dynamic: {c: s.value}}
-""",
-    "templates.streamProcessor": "templates:\n  streamProcessor:\n    t: {model: {name: m, version: v1}, sources: {}, mapping: {}}\n",
     "internal.services": """\
 internal:
   services:
@@ -134,18 +105,6 @@ def test_a_section_that_is_not_acted_on_yet_loads_with_a_warning(key: str) -> No
 
 
 MISTAKES = [
-    ("payloadShapes", "_type: number", "_type: nmber", 6, "did you mean 'number'?"),
-    ("payloadShapes", "fields:", "felds:", 6, "did you mean 'fields'?"),
-    ("dataModels", "v1:\n        str", "1:\n        str", 8, "is not a version"),
-    ("dataModels", "v1:\n        str", "v0:\n        str", 8, "is not a version"),
-    ("dataModels", "{x: {_payloadshape: timeseries-number}}", "{}", 12, "is empty"),
-    ("dataModels", "version: v1}", "version: 1}", 10, "is not a version"),
-    ("dataModels", "name: pump", "name: my.pump", 4, "is not a valid name"),
-    ("dataContracts", "model: {name: pump, version: v1}", "model: {name: pump}", 5, "version: is missing"),
-    ("historian", "host: db, ", "", 4, "host: is missing"),
-    ("historian", "verify-full", "require", 4, "only work with verify-full"),
-    ("streamProcessor", "config:", "templateRef: nope\n      konfig:", 9, "no template 'nope'"),
-    ("streamProcessor", "sources:", "source:", 11, "did you mean 'sources'?"),
     ("internal.services", "desiredState: running", "desiredState: active", 6, "expected running or stopped"),
     ("internal.connection", "port: 80", "port: http", 7, "a port from 1 to 65535"),
     ("internal.connection", "desiredState: up", "desiredState: active", 6, "expected up or stopped"),

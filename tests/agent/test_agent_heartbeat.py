@@ -144,6 +144,6 @@ def test_an_agent_has_a_heartbeat_while_it_runs(tmp_path: Path, monkeypatch: pyt
         return told
 
     first = asyncio.run(main())[0]
-    assert first["workers"] == 4
+    assert first["workers"] == 5
     assert first["store"].startswith("desired of agent/x is not stored")
     assert "recorder" not in first

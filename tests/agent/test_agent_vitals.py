@@ -164,7 +164,7 @@ def test_an_agent_whose_own_task_crashes_says_so_and_goes_on(tmp_path: Path, mon
 
     told, others, lines = asyncio.run(main())
     assert told == "not well: Agent._follow_file has crashed: RuntimeError: a defect"
-    assert len(others) == 3
+    assert len(others) == 4
     assert any("agent_monitor" in line["event"] for line in lines)
 
 

@@ -16,6 +16,7 @@ from setpoint.agent import ConfigStatus, ProblemView
 from setpoint.api import create_app
 from setpoint.control import ChildSpec, Observation, Registry, Snapshot, Supervisor, Worker, wanted
 from setpoint.machine import Phase, State, Verdict, guard
+from setpoint.namespace.browser import Browser
 from setpoint.namespace.embedded import EmbeddedBroker
 
 
@@ -77,7 +78,9 @@ class Shop:
         self.readings: dict[str, PressSeen | Exception] = {}
         registry = Registry()
         registry.add("press", lambda: Press(self))
+        self.letters = folder / "letters"
         self.broker = EmbeddedBroker(folder / "broker.sqlite")
+        self.browser = Browser(self.broker)
         self.supervisor = Supervisor(registry, **supervisor)
         self.status = ConfigStatus("/etc/shop/config.yaml", True, "this file", 1.7e9, 1.7e9, "aa", "aa", [])
         self.readiness = (True, "")
@@ -126,6 +129,7 @@ async def open_shop(*names: str, broker: bool = True, **supervisor: Any) -> Asyn
             yield shop
         finally:
             await shop.supervisor.stop()
+            await shop.browser.end()
             await shop.broker.close()
 
 

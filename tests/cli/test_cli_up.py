@@ -103,6 +103,7 @@ def test_up_runs_is_found_and_ends_cleanly(tmp_path: Path) -> None:
             "agent/agent_monitor",
             "agent/container_monitor",
             "agent/keeping",
+            "agent/topic_browser",
             "agent/flows/clock",
         }
         noted = json.loads((tmp_path / "run" / "setpoint" / "agent.json").read_text())

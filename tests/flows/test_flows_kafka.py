@@ -82,7 +82,7 @@ def test_the_keys_of_both_components_of_benthos_are_known() -> None:
         ({"input": {"kafka": {"addresses": ["a:1"], "topics": ["x"], "sasl": {"mechanism": "KERBEROS"}}}}, "SCRAM-SHA-256"),
         ({"output": {"kafka": {"addresses": ["a:1"], "topic": "no spaces"}}}, "letters, digits"),
         ({"output": {"kafka": {"addresses": ["a:1"], "topic": "t", "ack_replicas": False}}}, "ack_replicas"),
-        ({"output": {"kafka": {"addresses": ["a:1"], "topic": "t", "key": '${! uuid_v4() }'}}}, "cannot be evaluated"),
+        ({"output": {"kafka": {"addresses": ["a:1"], "topic": "t", "key": '${! ksuid() }'}}}, "cannot be evaluated"),
         ({"output": {"kafka": {"addresses": ["a:1"], "topic": "t", "metadata": {"include_patterns": ["("]}}}}, "regular expression"),
     ],
 )  # fmt: skip
@@ -204,6 +204,52 @@ def test_what_was_not_acknowledged_comes_again(cluster: Mock) -> None:
     asyncio.run(asyncio.wait_for(within(), 30))
 
 
+def test_batches_are_acknowledged_from_the_oldest_on(cluster: Mock) -> None:
+    """While others are out. Connected again, it goes on behind what it gave out; another member does behind what was acknowledged."""
+    cluster.topic("oldest", 1)
+
+    async def within() -> None:
+        await written(cluster, "oldest", [b"%d" % n for n in range(40)])
+        fields = Input.Fields(
+            addresses=[cluster.servers], topics=["oldest"], batching={"count": 10}, session_timeout="1s"
+        )
+        first = Input(fields, context("oldest"))
+        await first.connect()
+        for _ in range(2):
+            await first.read()
+        await first.acknowledge()
+        await first.connect()
+        assert [int(msg.payload) for msg in await first.read()] == list(range(20, 30))
+        await first.acknowledge()
+        await first.close()
+        second = Input(fields, context("oldest"))
+        await second.connect()
+        assert [int(msg.payload) for msg in await second.read()] == list(range(20, 30))
+        await second.close()
+
+    asyncio.run(asyncio.wait_for(within(), 30))
+
+
+def test_a_read_that_is_cancelled_while_it_gathers_loses_nothing(cluster: Mock) -> None:
+    """What has come is in the batch of the next read, whose period began with the first of it."""
+    cluster.topic("cancelled", 1)
+
+    async def within() -> None:
+        await written(cluster, "cancelled", [b"1"])
+        batching = {"count": 2, "period": "20s"}
+        fields = Input.Fields(addresses=[cluster.servers], topics=["cancelled"], batching=batching)
+        reader = Input(fields, context("cancelled"))
+        await reader.connect()
+        while not reader._left:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.1)
+        await written(cluster, "cancelled", [b"2"])
+        assert [msg.payload for msg in await reader.read()] == [b"1", b"2"]
+        await reader.close()
+
+    asyncio.run(asyncio.wait_for(within(), 30))
+
+
 def test_batches_wait_for_more(cluster: Mock) -> None:
     """With a period a batch gathers what comes meanwhile, up to its count."""
     cluster.topic("gather", 1)
@@ -216,6 +262,29 @@ def test_batches_wait_for_more(cluster: Mock) -> None:
         reading = asyncio.create_task(reader.read())
         await written(cluster, "gather", [b"2"])
         assert [msg.payload for msg in await reading] == [b"1", b"2"]
+        await reader.close()
+
+    asyncio.run(asyncio.wait_for(within(), 30))
+
+
+def test_topics_may_be_patterns(cluster: Mock) -> None:
+    """All that match are read, from their beginning; others are not."""
+    for topic in ("plant-1", "plant-2", "other-1"):
+        cluster.topic(topic, 1)
+
+    async def within() -> None:
+        for topic in ("plant-1", "plant-2", "other-1"):
+            await written(cluster, topic, [topic.encode()])
+        fields = Input.Fields(addresses=[cluster.servers], topics=["plant-[0-9]+"], regexp_topics=True)
+        reader = Input(fields, context("patterns"))
+        await reader.connect()
+        found: list[Msg] = []
+        while len(found) < 2:
+            found += await reader.read()
+        assert sorted((msg.meta["kafka_topic"], msg.payload) for msg in found) == [
+            ("plant-1", b"plant-1"),
+            ("plant-2", b"plant-2"),
+        ]
         await reader.close()
 
     asyncio.run(asyncio.wait_for(within(), 30))

@@ -7,15 +7,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from flows_plant import Plc, context, run
+from flows_plant import Plc, context, run, until
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from setpoint.flows.component import ConnectError, Msg
 from setpoint.flows.inputs.modbus import Modbus
-from setpoint.flows.inputs.modbus_fields import REGISTERS, Address, ModbusFields
-from setpoint.flows.inputs.modbus_values import MAX_BITS, decoder, requests_for
+from setpoint.flows.inputs.modbus_fields import ModbusFields
+from setpoint.flows.inputs.modbus_requests import MAX_BITS, requests_for
+from setpoint.flows.modbus_address import REGISTERS, Address
+from setpoint.flows.modbus_values import decoder
 
 VALUES: dict[str, tuple[str, Any]] = {
     "INT16": ("h", -1234), "UINT16": ("H", 54321), "INT32": ("i", -123456789), "UINT32": ("I", 4123456789), "INT64": ("q", -(2**60) - 1),
@@ -159,7 +161,10 @@ def test_a_value_that_does_not_fit_its_output_is_counted_not_bent() -> None:
         ({"slaveIDs": []}, "at least 1 item"),
         ({"timeout": "0s"}, "greater than 0"),
         ({"optimization": "shrink"}, "'none' or 'max_insert'"),
-        ({"transmissionMode": "RTUOverTCP"}, "'TCP'"),
+        ({"transmissionMode": "RTU"}, "RTUOverTCP"),
+        ({"baudRate": 9600}, "serial line"),
+        ({"controller": "file:///dev/ttyUSB0", "transmissionMode": "TCP"}, "RTU, ASCII"),
+        ({"controller": "file://host/dev/ttyUSB0"}, "file:///dev"),
     ],
 )
 def test_what_cannot_be_read_is_refused_when_configured(change: dict[str, Any], text: str) -> None:
@@ -373,3 +378,51 @@ def test_a_busy_device_is_asked_again() -> None:
     assert ([msg.payload for msg in found], faults) == ([42], [])
     found, faults = run(scenario(3))
     assert (found, faults) == ([], ["holding 0..0 of slave 1: device busy"])
+
+
+def test_a_reading_that_is_cancelled_is_finished_for_the_next_call() -> None:
+    """Nothing that the device was asked for is lost, and nothing is asked twice."""
+
+    async def scenario() -> None:
+        asked, go = 0, asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal asked
+            while head := await reader.read(12):
+                asked += 1
+                await go.wait()
+                writer.write(head[:4] + b"\0\x05\x01\x03\x02" + struct.pack(">H", asked))
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with reading(url, [], addresses=[{"name": "a", "address": 0, "type": "INT16"}], timeout="5s") as modbus:
+            first = asyncio.create_task(modbus.read())
+            await until(lambda: asked)
+            first.cancel()
+            await asyncio.wait({first})
+            assert first.cancelled()
+            go.set()
+            assert [msg.payload for msg in await modbus.read()] == [1]
+            assert [msg.payload for msg in await modbus.read()] == [2]
+        server.close()
+        await server.wait_closed()
+
+    run(scenario())
+
+
+def test_no_number_is_counted_and_never_a_value() -> None:
+    """Devices write NaN for what they do not know."""
+
+    async def scenario() -> None:
+        plc, faults = Plc(), list[str]()
+        plc.put(0, "f", float("nan"))
+        addresses = [
+            {"name": "a", "address": 0, "type": "FLOAT32"},
+            {"name": "b", "address": 0, "type": "UINT16"},
+        ]
+        async with plc, reading(plc.url, faults, addresses=addresses) as modbus:
+            assert [msg.payload for msg in await modbus.read()] == [0x7FC0]
+        assert faults == ["a: the device gives nan, not a number"]
+
+    run(scenario())

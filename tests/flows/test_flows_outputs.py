@@ -199,7 +199,7 @@ def test_lines_across_chunks_and_lines_too_long(tmp_path: Path) -> None:
     faults: list[str] = []
     found = [msg.payload for msg in read_all({"paths": [str(tmp_path / "a")]}, faults)]
     assert found == [line for line in lines if len(line) <= 65_536]
-    assert faults == ["a line is longer than 65536 bytes and was left out; raise max_buffer_size"]
+    assert faults == [f"{tmp_path / 'a'}: a line is longer than 65536 bytes and was left out; raise max_buffer_size"]
 
 
 def test_files_are_deleted_only_after_all_their_lines_were_delivered(tmp_path: Path) -> None:

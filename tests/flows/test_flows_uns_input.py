@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flows_plant import until
+from flows_plant import context, until
 
 from setpoint.flows import FlowConfigError, FlowEngine
+from setpoint.flows.inputs.uns import Uns
 from setpoint.namespace import Message, encode_time_series
 from setpoint.namespace.embedded import EmbeddedBroker
 
@@ -87,6 +88,30 @@ def test_what_was_not_delivered_is_read_again(tmp_path: Path) -> None:
             await engine.start("w", config(tmp_path / "out", consumer_group="press"))
             await until(lambda: len(lines(tmp_path / "out")) == 1)
             await engine.close()
+
+    play(story())
+
+
+def test_batches_are_acknowledged_from_the_oldest_on(tmp_path: Path) -> None:
+    """While others are out: what a group reads next begins behind the last that was acknowledged."""
+
+    async def story() -> None:
+        async with EmbeddedBroker(tmp_path / "broker.sqlite") as broker:
+            source = Uns(Uns.Fields(consumer_group="g"), context(broker=broker))
+            await source.connect()
+            for value in (1, 2, 3):
+                await broker.publish([reading(value)])
+                assert len(await source.read()) == 1
+            await source.acknowledge()
+            await source.connect()
+            again = await source.read()
+            assert [json.loads(msg.payload)["value"] for msg in again] == [2, 3]
+            for _ in range(3):  # the second and the third batch from before, and what came again of them
+                await source.acknowledge()
+            await source.connect()
+            await broker.publish([reading(4)])
+            assert [json.loads(msg.payload)["value"] for msg in await source.read()] == [4]
+            await source.close()
 
     play(story())
 

@@ -21,9 +21,10 @@ from tests.real.real_kafka import Kafka, kafka, no_kafka
 pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed: pip install 'setpoint[kafka]'")
 
 from setpoint.flows import FlowEngine, FlowStatus
-from setpoint.flows.component import ConnectError
+from setpoint.flows.component import ConnectError, Msg
 from setpoint.flows.ends.adapters import context
 from setpoint.flows.inputs.kafka import Kafka as Input
+from setpoint.flows.outputs.kafka import Kafka as Output
 from setpoint.namespace import BrokerError, BrokerStats, Message
 from setpoint.namespace.kafka.broker import KafkaBroker
 from setpoint.namespace.kafka.client import Access
@@ -273,6 +274,15 @@ def test_a_certificate_that_does_not_verify_is_refused_at_once(server: Kafka, tm
         begun = time.monotonic()
         with pytest.raises(BrokerError, match="certificate verify failed"):
             await KafkaBroker(access(secure, tls=True)).open()
+        known = {"addresses": [secure.servers], "tls": {"enabled": True, "root_cas_file": str(tmp_path / "ca.pem")}}
+        output = Output(Output.Fields(**known, topic="carried"), context("f"))
+        await output.connect()
+        await output.write([output.prepare(Msg(b"over TLS", {}))])
+        await output.close()
+        reader = Input(Input.Fields(**known, topics=["carried"]), context("carried"))
+        await reader.connect()
+        assert [msg.payload for msg in await reader.read()] == [b"over TLS"]
+        await reader.close()
         flow = Input(Input.Fields(addresses=[secure.servers], topics=["t"], tls={"enabled": True}), context("f"))
         with pytest.raises(ConnectError, match="certificate verify failed"):
             await flow.connect()
@@ -300,6 +310,16 @@ def test_a_password_that_is_wrong_is_said(server: Kafka) -> None:
             await broker.publish([Message(TOPIC, b"1")])
         with pytest.raises(BrokerError, match=r"refuses us: .*[Aa]uthentication"):
             await KafkaBroker(access(guarded, mechanism="PLAIN", user="setpoint", password="wrong")).open()
+        for password in ("secret", "wrong"):
+            sasl = {"mechanism": "PLAIN", "user": "setpoint", "password": password}
+            output = Output(Output.Fields(addresses=[guarded.servers], topic="carried", sasl=sasl), context("f"))
+            if password == "wrong":
+                with pytest.raises(ConnectError, match=r"[Aa]uthentication"):
+                    await output.connect()
+            else:
+                await output.connect()
+                await output.write([output.prepare(Msg(b"1", {}))])
+            await output.close()
 
     with kafka(settings, protocol="SASL_PLAINTEXT") as guarded:
         asyncio.run(asyncio.wait_for(within(guarded), 60))

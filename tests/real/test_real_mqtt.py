@@ -217,6 +217,33 @@ def test_what_was_not_acknowledged_comes_again(broker: Mosquitto, qos: int, vers
     run(scenario())
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+def test_batches_are_acknowledged_from_the_oldest_on(broker: Mosquitto, qos: int) -> None:
+    """While others are out: what was acknowledged does not come again, the rest does, and once only by the connection that is there."""
+    session = {"client_id": f"oldest-{qos}", "clean_session": False, "qos": qos}
+    topic = f"oldest/{qos}"
+
+    async def scenario() -> None:
+        async with publisher(broker, topic, qos=qos) as output, reader(broker, topic, **session) as source:
+            for n in range(3):
+                await put(output, {"n": n})
+                [msg] = await source.read()
+                assert json.loads(msg.payload)["n"] == n
+            await source.acknowledge()
+            await source.connect()
+            again: list[Msg] = []
+            while len(again) < 2:
+                again += await source.read()
+            assert [json.loads(msg.payload)["n"] for msg in again] == [1, 2]
+            for _ in range(2):
+                await source.acknowledge()  # of the connection that is gone: nobody hears it
+        async with reader(broker, topic, **session) as source:
+            assert [json.loads(msg.payload)["n"] for msg in await got(source, 2)] == [1, 2]
+            await nothing(source)
+
+    run(scenario())
+
+
 def test_nobody_gets_in_without_the_password(tmp_path: Path) -> None:
     """A wrong one is said to be wrong, by the broker's own word; the right one is let in."""
     if missing := no_mosquitto():

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from setpoint.machine import Machine, check, to_dict
-from setpoint.workers import bridge, broker, connection, container_monitor, flow
+from setpoint.workers import bridge, broker, connection, container_monitor, flow, stream_processor, topic_browser
 from setpoint.workers.catalogue import find_machine, machines
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "contract.yaml").read_text())
-MACHINES = ["bridge", "connection", "redpanda", "container_monitor", "agent_monitor", "benthos_flow"]
+MACHINES = ["bridge", "connection", "redpanda", "container_monitor", "agent_monitor", "benthos_flow", "topic_browser", "stream_processor"]
 
 
 def expand(names: list[str], groups: dict[str, list[str]]) -> Iterator[str]:
@@ -83,8 +83,12 @@ def test_defaults_are_those_of_the_contract() -> None:
     monitor = container_monitor.ContainerMonitorSpec()
     wanted = {key: value for key, value in CONTRACT["container_monitor"]["defaults"].items() if key != "env"}
     assert monitor.model_dump(include=set(wanted)) == wanted
+    browser = topic_browser.TopicBrowserSpec()
+    assert browser.model_dump(include={"desired_state"}) == CONTRACT["topic_browser"]["defaults"]
     assert broker.BrokerSpec().idle_window_s == CONTRACT["redpanda"]["defaults"]["idle_window_s"]
     assert bridge.BridgeSpec(target="plc", port=502).idle_window_s == CONTRACT["bridge"]["defaults"]["idle_window_s"]
+    processor = stream_processor.StreamProcessorSpec(flow={})
+    assert processor.idle_window_s == CONTRACT["stream_processor"]["defaults"]["idle_window_s"]
     wanted = {key: value for key, value in CONTRACT["benthos_flow"]["defaults"].items() if key != "env"}
     assert flow.FlowSpec(config={}).model_dump(include=set(wanted)) == wanted
 

@@ -28,7 +28,9 @@ from setpoint.agent.watching import changes_of
 from setpoint.control import Supervisor
 from setpoint.control.recorder import Recorder
 from setpoint.flows import FlowEngine
-from setpoint.places import BENTHOS, FLIGHT, LAST_GOOD, PROCESSES, STORE
+from setpoint.namespace.browser import Browser
+from setpoint.namespace.contracts import ContractBook
+from setpoint.places import BENTHOS, FLIGHT, LAST_GOOD, LETTERS, PROCESSES, STORE
 from setpoint.services import Contacts
 from setpoint.services.benthos.flows import BenthosFlows
 from setpoint.services.blocking import in_thread
@@ -54,12 +56,16 @@ class Agent:
     ) -> None:
         self.file = config
         self.data = data
+        self.letters = data / LETTERS
         self._windows: Windows = windows_of(env)
         self._lock = DataLock(data, config=config)
         self._processes = Processes(processes, data / PROCESSES)
         self.broker = NamespaceLog(data, processes=self._processes.open)
+        self.browser = Browser(self.broker)
         contacts = Contacts()
-        self._engine = FlowEngine(self.broker, contacts=contacts)
+        self.contracts = ContractBook()
+        self.broker.undeclared = lambda: self.contracts.undeclared
+        self._engine = FlowEngine(self.broker, contacts=contacts, contracts=self.contracts, letters=self.letters)
         programs = programs_of(env)
         self._benthos = BenthosFlows(data / BENTHOS, programs, open_backend=self._processes.open)
         checker = Checker(source=config.name, env=env, engine=self._engine, programs=programs)
@@ -76,6 +82,7 @@ class Agent:
                 engine=self._engine,
                 benthos=self._benthos,
                 log=self.broker,
+                browser=self.browser,
                 contacts=contacts,
                 data=data,
                 kept=kept,
@@ -176,6 +183,7 @@ class Agent:
         except TimeoutError:
             raise TimeoutError(f"flows were cut off after {seconds / 2:.1f} s") from None
         finally:
+            await self.browser.end()
             await self.broker.close()
 
     async def _close_store(self, seconds: float) -> None:
@@ -193,6 +201,9 @@ class Agent:
         self.broker.set_retention(
             retention_ms=configuration.broker.retention_ms, retention_bytes=configuration.broker.retention_bytes
         )
+        if configuration.models != self.contracts.current.models:
+            self.contracts.put(configuration.contracts)
+        self.broker.set_schemas(self.contracts.current.schemas, owner=configuration.node_name)
         self.supervisor.want(tree_of(configuration, self._windows))
         self._tidying = asyncio.ensure_future(self._tidy(configuration))
         log.info(

@@ -10,6 +10,7 @@ from typing import Any
 from setpoint.agent.config import Configuration, Item, Problem, read_config
 from setpoint.agent.config.memo import Memo
 from setpoint.agent.config.model import Part
+from setpoint.agent.config.references import hidden
 from setpoint.control import Registry
 from setpoint.control.variables import Scope, SpecError, as_type, rendered
 from setpoint.flows import FlowConfigError, FlowEngine
@@ -37,7 +38,10 @@ class Checker:
         configuration = read_config(
             text, source=self._source, env=self._env, memo=self._memo, worker_types=list(self._types)
         )
-        found = [*self._flow_problems(configuration), *_worker_problems(configuration, self._types)]
+        found = [
+            hidden(problem, configuration.secrets)
+            for problem in (*self._flow_problems(configuration), *_worker_problems(configuration, self._types))
+        ]
         if not found:
             return configuration
         bad = {problem.item for problem in found if problem.item}
@@ -48,6 +52,7 @@ class Checker:
             ),
             bridges=tuple(item for item in configuration.bridges if item.name not in bad),
             flows=tuple(item for item in configuration.flows if item.name not in bad),
+            stream_processors=tuple(item for item in configuration.stream_processors if item.name not in bad),
             workers=tuple(item for item in configuration.workers if item.name not in bad),
             rejected=configuration.rejected | bad,
         )
@@ -75,7 +80,7 @@ class Checker:
             for problem in error.problems:
                 line, column = configuration.locate(item, problem.path, part=part)
                 key = ".".join(str(step) for step in problem.path)
-                where = ".".join(filter(None, (item, part if part != "flow" else "", key)))
+                where = ".".join(filter(None, (item, part if part in ("read", "write") else "", key)))
                 yield Problem(problem.message, line, column, where, item, problem.hint, source=configuration.source)
 
 
@@ -119,3 +124,5 @@ def _flows_of(configuration: Configuration) -> Iterator[tuple[str, Part, tuple[E
             yield bridge.name, "write", (bridge.running.engine, bridge.write)
     for flow in configuration.flows:
         yield flow.name, "flow", (flow.running.engine, flow.flow)
+    for processor in configuration.stream_processors:
+        yield processor.name, "stream", (processor.running.engine, processor.flow)

@@ -181,6 +181,7 @@ def _names(configuration: Configuration) -> set[tuple[str, str]]:
     return (
         {("bridge", item.name) for item in configuration.bridges}
         | {("flow", item.name) for item in configuration.flows}
+        | {("stream_processor", item.name) for item in configuration.stream_processors}
         | {("worker", item.name) for item in configuration.workers}
     )
 

@@ -1,6 +1,6 @@
 """The application: every address of the interface, in one place.
 
-/healthz  the event loop answers                  /api/v1/workers, /topics, /machines, /config/status, /events
+/healthz  the event loop answers                  /api/v1/workers, /topics, /letters, /machines, /config/status, /events
 /readyz   what is wanted has been observed        /metrics, also below /api/v1 like the two before it
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
-from setpoint.api import errors, machines, metrics, namespace, operator, workers
+from setpoint.api import errors, letters, machines, metrics, namespace, operator, workers
 from setpoint.api.access import Access
 from setpoint.api.events import Changes
 from setpoint.api.shapes import Failure, Json, config
@@ -42,8 +42,9 @@ def build(agent: Agent, *, host: str) -> FastAPI:
         _events(changes),
         workers.router(agent),
         operator.router(agent),
-        namespace.router(agent),
+        namespace.router(agent, changes),
         machines.router(agent),
+        letters.router(agent),
     ):
         app.include_router(routes, prefix=BASE)
     probes = _probes(agent)

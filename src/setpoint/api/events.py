@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -88,40 +88,40 @@ class Changes:
         """The answer to one more client. Raises `Refusal` (503) when there are too many."""
         if self.full or self.closed:
             raise Refusal(503, f"there are {len(self._clients)} event streams open already", "close one and try again")
-        return _Stream(self)
+        return Stream(_bodies(self))
 
 
-class _Stream(Response):
-    """The answer that does not end: writes to one client until it leaves, is too slow, or the server closes."""
+class Stream(Response):
+    """The answer that does not end: writes `bodies` to one client until there are no more, it leaves, or it is too slow."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, bodies: AsyncGenerator[bytes, None]) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._changes = changes
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._changes.client() as client:
-            tasks = {asyncio.create_task(self._write(client, send)), asyncio.create_task(_left(receive))}
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            for task in done:
-                task.result()
+        tasks = {asyncio.create_task(self._write(send)), asyncio.create_task(_left(receive))}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
 
-    async def _write(self, client: Client, send: Send) -> None:
+    async def _write(self, send: Send) -> None:
         async def put(body: bytes, *, more: bool = True) -> None:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await send({"type": "http.response.body", "body": body, "more_body": more})
 
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for body in _bodies(self._changes, client):
-                await put(body)
+            async with aclosing(self._bodies) as bodies:
+                async for body in bodies:
+                    await put(body)
             await put(b"", more=False)
         except TimeoutError:
             log.info("event stream dropped: its client took nothing for too long", timeout_s=SEND_TIMEOUT)
@@ -132,37 +132,44 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _bodies(changes: Changes, client: Client) -> Any:
+async def _bodies(changes: Changes) -> AsyncGenerator[bytes, None]:
+    with changes.client() as client:
+        async with aclosing(_news(changes, client)) as news:
+            async for body in news:
+                yield body
+
+
+async def _news(changes: Changes, client: Client) -> AsyncGenerator[bytes, None]:
     agent, loop = changes.agent, asyncio.get_running_loop()
     config = encode(shapes.config(agent.config_status()))
     yield (
         b"retry: 1000\n"
-        + _event("time", _now())
-        + _event("config", config)
-        + _event("workers", encode([worker(each) for each in agent.supervisor.workers()]))
+        + event("time", now())
+        + event("config", config)
+        + event("workers", encode([worker(each) for each in agent.supervisor.workers()]))
     )
     spoke = loop.time()
     while not changes.closed:
-        await _something(client)
+        await something(client.wake)
         body = b""
         if client.changed:
-            body += _event("changes", _changes(agent, client))
+            body += event("changes", _changes(agent, client))
         if (latest := encode(shapes.config(agent.config_status()))) != config:
             config = latest
-            body += _event("config", config)
+            body += event("config", config)
         if not body and loop.time() - spoke >= HEARTBEAT:
-            body = _event("time", _now())
+            body = event("time", now())
         if body:
             spoke = loop.time()
             yield body
             await asyncio.sleep(PAUSE)
 
 
-async def _something(client: Client) -> None:
-    """Wait until a worker changed, or it is time to look elsewhere."""
+async def something(wake: asyncio.Event) -> None:
+    """Wait until something changed, or it is time to look elsewhere."""
     try:
         async with asyncio.timeout(LOOK):
-            await client.wake.wait()
+            await wake.wait()
     except TimeoutError:
         return
 
@@ -175,9 +182,11 @@ def _changes(agent: Agent, client: Client) -> bytes:
     return encode({"workers": here, "removed": sorted(path for path in paths if path not in table)})
 
 
-def _now() -> bytes:
+def now() -> bytes:
+    """The agent's clock, as the data of an event `time`."""
     return encode(rfc3339(time.time()))
 
 
-def _event(name: str, data: bytes) -> bytes:
+def event(name: str, data: bytes) -> bytes:
+    """One event."""
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)

@@ -201,7 +201,8 @@ def config(status: ConfigStatus) -> Config:
 class Topic(msgspec.Struct, frozen=True):
     """The last message of a topic. `value` is decoded; `problem` says why where it cannot be, and `value` then is None.
 
-    `timestamp` is that of the value where it carries one, else that of the message. `count`: messages in all.
+    `timestamp` is that of the value where it carries one, else that of the message, `written` always that of the message. `count`: messages
+    in all; `rate`: messages a second lately, None where nobody follows the topic. `metadata`: the headers of the message.
     """
 
     topic: str
@@ -211,6 +212,40 @@ class Topic(msgspec.Struct, frozen=True):
     count: int
     producer: str
     problem: str = ""
+    contract: str = ""
+    rate: float | None = None
+    metadata: dict[str, str] = {}
+    written: str = ""
+
+
+class TopicValue(msgspec.Struct, frozen=True):
+    """One of the last values of a topic; its fields are those of `Topic`."""
+
+    kind: Literal["time_series", "relational", ""]
+    value: Any
+    timestamp: str
+    written: str
+    problem: str = ""
+
+
+class TopicDetail(Topic, frozen=True, kw_only=True):
+    """A topic with its last values, oldest first; the last of them is its value."""
+
+    history: list[TopicValue]
+
+
+class TopicNode(msgspec.Struct, frozen=True):
+    """A place in the namespace. `path` is without ``umh.v1.``; `topics` counts those at it and below it, `topic` is the one at it.
+
+    `children` is None where they were not asked for; where there are too many to tell, some are missing.
+    """
+
+    name: str
+    path: str
+    kind: Literal["location", "contract", "path", "topic"]
+    topics: int
+    topic: Topic | None
+    children: list[TopicNode] | None
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT = 10.0
 """Seconds to wait for an answer."""
+SILENCE = 25.0
+"""Seconds without a word after which a stream counts as lost; the agent speaks every 10 s."""
 
 UrlOption = Annotated[
     str | None,
@@ -135,9 +137,31 @@ class Connection:
         local = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
         self._client = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT, trust_env=not local)
 
-    def get(self, path: str, **parameters: str | int) -> Any:
+    def get(self, path: str, **parameters: str | int | list[str]) -> Any:
         """The answer to a question, decoded."""
         return self._decoded(self._ask("GET", path, params=dict(parameters)))
+
+    def events(self, path: str, **parameters: str | int | list[str]) -> Iterator[tuple[str, Any]]:
+        """The events of a stream, by name, decoded; for ever. Raises `Trouble` when it ends or falls silent."""
+        import httpx
+
+        timeout = httpx.Timeout(TIMEOUT, read=SILENCE)
+        name = ""
+        try:
+            with self._client.stream("GET", path, params=dict(parameters), timeout=timeout) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    self._decoded(answer)
+                for line in answer.iter_lines():
+                    key, _, text = line.partition(": ")
+                    if key == "event":
+                        name = text
+                    elif key == "data":
+                        yield name, json.loads(text)
+        except (httpx.HTTPError, ValueError) as error:
+            trouble = f"the connection to the agent at {self.url} is lost: {str(error) or type(error).__name__}"
+            raise Trouble(trouble, "start the command again once the agent is back") from None
+        raise Trouble(f"the agent at {self.url} ended the stream", "see its log")
 
     def post(self, path: str, **order: str) -> Any:
         """The answer to an order, decoded."""

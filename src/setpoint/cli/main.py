@@ -16,12 +16,18 @@ from typing import Annotated
 
 import typer
 
+from setpoint.cli.bridge import app as bridge
 from setpoint.cli.check import check
+from setpoint.cli.config import app as config
 from setpoint.cli.convert import convert
 from setpoint.cli.debug import debug
 from setpoint.cli.demo import demo
 from setpoint.cli.explain import explain, history
+from setpoint.cli.flow import app as flow
+from setpoint.cli.init import init
+from setpoint.cli.letters import letters
 from setpoint.cli.machines import draw, machines
+from setpoint.cli.models import app as models
 from setpoint.cli.new import new
 from setpoint.cli.operate import disable, enable, force, pause, restart, resume, retry
 from setpoint.cli.plan import plan
@@ -45,12 +51,14 @@ app = typer.Typer(
 )
 
 for command in (
+    init,
     up,
     demo,
     status,
     explain,
     history,
     topics,
+    letters,
     check,
     convert,
     run,
@@ -64,7 +72,11 @@ for command in (
     new,
 ):
     app.command()(command)
+app.add_typer(bridge, name="bridge")
+app.add_typer(flow, name="flow")
+app.add_typer(config, name="config")
 app.add_typer(runs, name="runs")
+app.add_typer(models, name="models")
 for verb in (pause, resume, disable, enable, restart, retry, force):
     app.command()(verb)
 

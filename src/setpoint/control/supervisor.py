@@ -25,7 +25,7 @@ from setpoint.control.record import Record
 from setpoint.control.registry import AnyWorker, Registry
 from setpoint.control.snapshot import Fact, Observation
 from setpoint.control.variables import Scope
-from setpoint.control.views import WorkerDetail, WorkerView, detail, view
+from setpoint.control.views import WorkerDetail, WorkerView, detail, hidden, view
 from setpoint.control.worker import ChildSpec, Context
 from setpoint.machine import Explanation, explain
 from setpoint.services.blocking import in_thread
@@ -126,7 +126,8 @@ class Supervisor:
         record = self.core.family.table[path]
         if record.worker is None or not record.alive:
             raise KeyError(path)
-        return explain(record.worker.machine, record.position, self.core.snapshot(record), self._loop.time())
+        found = explain(record.worker.machine, record.position, self.core.snapshot(record), self._loop.time())
+        return hidden(found, record.secrets) if record.secrets else found
 
     def tell(self, path: str, verb: Verb, *, why: str, state: str = "") -> None:
         """Carry out an operator's verb (see `setpoint.control.operator`); `why` goes into the worker's history, `state` is for `force`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 from pydantic import BaseModel
@@ -10,6 +10,10 @@ from pydantic import BaseModel
 from setpoint.control.record import Record
 from setpoint.control.tally import Counted
 from setpoint.machine import Phase
+from setpoint.secrets import without_secrets
+from setpoint.store import redacted
+
+_T = TypeVar("_T")
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -123,7 +127,7 @@ def detail(record: Record, now: float) -> WorkerDetail:
         transitions=record.transitions,
         starts=record.starts,
         restarts=record.restarts if now < record.calm_at else 0,
-        observed=_plain(record.observed),
+        observed=redacted(record.observed, record.secrets) if record.secrets else _plain(record.observed),
         age=now - record.sampled_at if record.has_observed else None,
         error=record.error,
         acting=list(record.running),
@@ -139,6 +143,16 @@ def tally_of(record: Record, now: float) -> Counted:
     return Counted(
         tally.observations, tally.abandoned, tally.actions, seconds_in, dict(tally.counters), dict(tally.gauges)
     )
+
+
+def hidden(value: _T, secrets: frozenset[str]) -> _T:
+    """Texts, and tuples of them at any depth, without these secrets."""
+    if isinstance(value, str):
+        return cast(_T, without_secrets(value, secrets))
+    if not isinstance(value, tuple):
+        return value
+    parts = [hidden(part, secrets) for part in value]
+    return cast(_T, type(value)(*parts) if hasattr(value, "_fields") else tuple(parts))
 
 
 def _plain(value: Any) -> Any:

@@ -186,14 +186,14 @@ class Flow:
         await self._acknowledge()
 
     async def _connect(self) -> None:
-        """Connects all there is at once; a fault of any is raised as it is."""
+        """Connects processors, which may look at what the input is going to read, then both sides at once. Faults go to the caller."""
+        for name, processor in self._processors.items():
+            if isinstance(processor, Connecting):
+                await self._connect_processor(name, processor)
         try:
-            async with asyncio.TaskGroup() as everything:
-                everything.create_task(self._connect_input())
-                everything.create_task(self._sink.connect())
-                for name, processor in self._processors.items():
-                    if isinstance(processor, Connecting):
-                        everything.create_task(self._connect_processor(name, processor))
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._connect_input())
+                both.create_task(self._sink.connect())
         except* Exception as faults:
             raise faults.exceptions[0]  # noqa: B904  # the group says nothing more
 

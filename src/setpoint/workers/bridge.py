@@ -12,24 +12,43 @@ says why, asks again every few seconds, and starts by itself. One that runs is n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from setpoint.control import ChildSpec, Fact, Observation, Snapshot, Worker, retry_asked, wanted
+from setpoint.control import ChildSpec, Observation, Snapshot, Worker, retry_asked, wanted
 from setpoint.machine import Phase, State, Verdict, guard, held
 from setpoint.services import Gate, HostLimits
 from setpoint.workers.connection import ConnectionSpec
-from setpoint.workers.flow import REJECTED, FlowSpec, Running
+from setpoint.workers.flow import FlowSpec, Running
+from setpoint.workers.flow_gates import (
+    BROKER,
+    FLOW_FAILED,
+    INCONSISTENT_FOR_S,
+    WAITS_FOR_FLOW,
+    WAITS_FOR_REDPANDA,
+    children_stopped,
+    contradiction,
+    flow_active,
+    flow_degraded,
+    flow_failed,
+    flow_misconfigured,
+    flow_rejected,
+    flows_healthy,
+    lost,
+    redpanda_degraded,
+    redpanda_healthy,
+    says,
+    waits_for_flow,
+    waits_for_redpanda,
+    why,
+)
+
+__all__ = ["BROKER", "Bridge", "BridgeObserved", "BridgeSpec"]
 
 DesiredFlow = Literal["active", "stopped"]
-BROKER = "broker"
-"""The name under which a bridge reads the broker's fact."""
-REJECTED_FOR_S = 2.0
-"""So long a config must stay rejected: after a retry the flow first says what was found before."""
-INCONSISTENT_FOR_S = 5.0
-"""Facts of different age may contradict each other for a moment; for longer they are a fault."""
+READ, WRITE = "read", "write"
 
 
 class BridgeSpec(BaseModel):
@@ -49,6 +68,17 @@ class BridgeSpec(BaseModel):
     running: Running = Running()
     gate: HostLimits | None = None
     """Below which the host must be for it to start; None: it starts whatever the host is at."""
+
+    @property
+    def flows(self) -> list[str]:
+        """Its flows, from the device and to it."""
+        return [name for name, config in ((READ, self.read), (WRITE, self.write)) if config is not None]
+
+    @property
+    def wanted_flows(self) -> list[str]:
+        """Those of them that shall run."""
+        desired = {READ: self.read_desired, WRITE: self.write_desired}
+        return [name for name in self.flows if desired[name] == "active"]
 
 
 class BridgeObserved(Observation, frozen=True):
@@ -71,14 +101,7 @@ def room(s: Seen) -> Verdict:
 def connection_up(s: Seen) -> Verdict:
     "the connection is up"
     connection = s.children["connection"]
-    return Verdict(connection.state == "up" and not connection.stalled, _says("connection", connection))
-
-
-@guard
-def redpanda_healthy(s: Seen) -> Verdict:
-    "the broker is idle or active"
-    broker = s.peers[BROKER]
-    return Verdict(broker.healthy, _says("redpanda", broker))
+    return Verdict(connection.state == "up" and not connection.stalled, says("connection", connection))
 
 
 @guard
@@ -88,107 +111,17 @@ def no_flows(s: Seen) -> bool:
 
 
 @guard
-def flows_healthy(s: Seen) -> Verdict:
-    "every flow that is wanted is idle or active"
-    for name in _wanted_flows(s.desired):
-        if not s.children[name].healthy:
-            return Verdict(False, _says(f"{name} flow", s.children[name]))
-    return Verdict(True, ", ".join(_says(f"{name} flow", s.children[name]) for name in _wanted_flows(s.desired)))
-
-
-@guard
-def flow_misconfigured(s: Seen) -> Verdict:
-    "a flow cannot work as configured"
-    return Verdict(bool(_misconfigured(s)), _misconfigured(s))
-
-
-@guard
-def flow_rejected(s: Seen) -> Verdict:
-    "Benthos will not have the config of a flow"
-    return Verdict(bool(_rejected(s)), _rejected(s))
-
-
-@guard
-def flow_active(s: Seen) -> Verdict:
-    "a flow processes messages"
-    flows = [s.children[name] for name in ("read", "write") if name in s.children]
-    return Verdict(any(flow.state == "active" for flow in flows), ", ".join(_says("flow", flow) for flow in flows))
-
-
-@guard
 def consistent(s: Seen) -> Verdict:
     "what the children say fits together"
-    text = _contradiction(s)
+    text = contradiction(s, READ)
     return Verdict(not text, text)
 
 
-@guard
-def children_stopped(s: Seen) -> Verdict:
-    "connection and flows are stopped"
-    running = [_says(name, fact) for name, fact in s.children.items() if not fact.stopped]
-    return Verdict(not running, ", ".join(running))
-
-
-def _says(name: str, fact: Fact) -> str:
-    why = _why(fact)
-    return f"{name} is {fact.state}: {why}" if why != fact.state else f"{name} is {fact.state}"
-
-
-def _wanted_flows(desired: BridgeSpec) -> list[str]:
-    flows = (("read", desired.read, desired.read_desired), ("write", desired.write, desired.write_desired))
-    return [name for name, config, state in flows if config is not None and state == "active"]
-
-
-def _contradiction(s: Seen) -> str:
-    """An active flow that is not connected to the broker is degraded itself; what is left is a broker that has heard nothing of it."""
-    if s.children["read"].state == "active" and s.peers[BROKER].state == "idle":
-        return "read flow is active, but redpanda is idle"
-    return ""
-
-
-def _flow_error(s: Seen) -> str:
-    """Why a flow cannot work, however often it is tried."""
-    return _misconfigured(s) or _rejected(s)
-
-
-def _of_flows(s: Seen, why: Callable[[Fact], str]) -> str:
-    """What is so with the flows that are wanted, each by its name."""
-    found = [(name, why(s.children[name])) for name in _wanted_flows(s.desired)]
-    return "; ".join(f"{name} flow: {text}" for name, text in found if text)
-
-
-def _misconfigured(s: Seen) -> str:
-    return _of_flows(s, lambda fact: fact.stalled if fact.stalled.startswith("config error") else "")
-
-
-def _rejected(s: Seen) -> str:
-    def why(fact: Fact) -> str:
-        _, found, text = fact.reason.partition(REJECTED)
-        return f"{found}{text}" if found and not fact.healthy else ""
-
-    return _of_flows(s, why)
-
-
-def _why(fact: Fact) -> str:
-    return (fact.stalled or fact.reason).removeprefix(f"{fact.state}: ") or fact.state
-
-
 def _connection_degraded(s: Seen) -> str:
-    return f"connection degraded: {_why(s.children['connection'])}"
-
-
-def _redpanda_degraded(s: Seen) -> str:
-    return f"redpanda degraded: {_why(s.peers[BROKER])}"
-
-
-def _flow_degraded(s: Seen) -> str:
-    return f"flow degraded: {_why_of_flows(s) or 'recovering'}"
+    return f"connection degraded: {why(s.children['connection'])}"
 
 
 WAITS_FOR_CONNECTION = "starting: waiting for connection"
-WAITS_FOR_REDPANDA = "starting: redpanda not healthy"
-WAITS_FOR_FLOW = "starting: flow not running"
-FLOW_FAILED = "starting failed: flow in error state"
 
 
 def _stopped(s: Seen) -> str:
@@ -198,24 +131,11 @@ def _stopped(s: Seen) -> str:
 
 
 def _waits_for_connection(s: Seen) -> str:
-    return f"{WAITS_FOR_CONNECTION}: {_why(s.children['connection'])}"
-
-
-def _waits_for_redpanda(s: Seen) -> str:
-    return f"{WAITS_FOR_REDPANDA}: {_why(s.peers[BROKER])}"
-
-
-def _waits_for_flow(s: Seen) -> str:
-    return f"{WAITS_FOR_FLOW}: {_why_of_flows(s)}"
-
-
-def _why_of_flows(s: Seen) -> str:
-    troubled = [s.children[name] for name in _wanted_flows(s.desired) if not s.children[name].healthy]
-    return "; ".join(_why(flow) for flow in troubled)
+    return f"{WAITS_FOR_CONNECTION}: {why(s.children['connection'])}"
 
 
 def _idling(s: Seen) -> str:
-    if not _wanted_flows(s.desired):
+    if not s.desired.wanted_flows:
         return "idle: all flows stopped, connection up"
     return f"idling: no messages processed in {s.desired.idle_window_s:g}s"
 
@@ -227,16 +147,16 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, BridgeObserved]):
 
     stopped = State(Phase.STOPPED, reason=_stopped)
     starting_connection = State(Phase.STARTING, reason=_waits_for_connection)
-    starting_redpanda = State(Phase.STARTING, reason=_waits_for_redpanda)
-    starting_dfc = State(Phase.STARTING, reason=_waits_for_flow)
-    starting_failed_dfc = State(Phase.FAILED, reason=lambda s: f"{FLOW_FAILED}: {_flow_error(s)}")
+    starting_redpanda = State(Phase.STARTING, reason=waits_for_redpanda)
+    starting_dfc = State(Phase.STARTING, reason=waits_for_flow)
+    starting_failed_dfc = State(Phase.FAILED, reason=flow_failed)
     starting_failed_dfc_missing = State(Phase.FAILED, reason="starting failed: no flows configured")
     idle = State(Phase.HEALTHY, reason=_idling)
     active = State(Phase.HEALTHY)
     degraded_connection = State(Phase.DEGRADED, reason=_connection_degraded)
-    degraded_redpanda = State(Phase.DEGRADED, reason=_redpanda_degraded)
-    degraded_dfc = State(Phase.DEGRADED, reason=_flow_degraded)
-    degraded_other = State(Phase.DEGRADED, reason=lambda s: f"other degraded: {_contradiction(s) or 'recovering'}")
+    degraded_redpanda = State(Phase.DEGRADED, reason=redpanda_degraded)
+    degraded_dfc = State(Phase.DEGRADED, reason=flow_degraded)
+    degraded_other = State(Phase.DEGRADED, reason=lambda s: f"other degraded: {contradiction(s, READ) or 'recovering'}")
     stopping = State(Phase.STOPPING, reason="stopping")
 
     _starting = starting_connection | starting_redpanda | starting_dfc
@@ -244,7 +164,6 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, BridgeObserved]):
     _degraded = degraded_connection | degraded_redpanda | degraded_dfc | degraded_other
     _running = idle | active | _degraded
     _fine = connection_up & redpanda_healthy & flows_healthy
-    _lost = flow_misconfigured | held(flow_rejected, REJECTED_FOR_S)
 
     arcs = [
         stopped.to(starting_connection, on="start", when=wanted & room, reason=WAITS_FOR_CONNECTION),
@@ -255,7 +174,7 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, BridgeObserved]):
         (starting_redpanda | starting_dfc).to(starting_connection, on="start_retry", when=~connection_up),
         starting_redpanda.to(starting_dfc, on="start_redpanda_up", when=redpanda_healthy, reason=WAITS_FOR_FLOW),
         starting_dfc.to(starting_failed_dfc_missing, on="start_failed_dfc_missing", when=no_flows),
-        starting_dfc.to(starting_failed_dfc, on="start_failed_dfc", when=_lost, reason=FLOW_FAILED),
+        starting_dfc.to(starting_failed_dfc, on="start_failed_dfc", when=lost, reason=FLOW_FAILED),
         starting_dfc.to(idle, on="start_dfc_up", when=flows_healthy),
         starting_failed_dfc_missing.to(starting_connection, on="start_retry", when=~no_flows),
         # Left by an operator's retry or an edit of the flow only: a config error is as lasting as the config.
@@ -277,7 +196,7 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, BridgeObserved]):
 
     def resume_state(self, state: str, snapshot: Seen) -> str:
         """It goes on where its flows do; where they begin anew, so does it, from behind the gate: that there is room for it was found."""
-        gone = any(not snapshot.children[name].up for name in _wanted_flows(snapshot.desired))
+        gone = any(not snapshot.children[name].up for name in snapshot.desired.wanted_flows)
         if not (gone and state in FLOWS_RUN_IN):
             return state
         return self.starting_connection.name if snapshot.wanted else self.initial_state()
@@ -308,8 +227,8 @@ class Bridge(Worker[BridgeSpec, BridgeSpec, BridgeObserved]):
         connection = ConnectionSpec(target=desired.target, port=desired.port)
         wanted_children = [ChildSpec("connection", "connection", connection, enabled=state != "stopped")]
         for name, config, flow_state in (
-            ("read", desired.read, desired.read_desired),
-            ("write", desired.write, desired.write_desired),
+            (READ, desired.read, desired.read_desired),
+            (WRITE, desired.write, desired.write_desired),
         ):
             if config is not None:
                 flow = FlowSpec(

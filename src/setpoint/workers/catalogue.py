@@ -16,14 +16,20 @@ from setpoint.workers.broker import Broker
 from setpoint.workers.connection import Connection
 from setpoint.workers.container_monitor import ContainerMonitor
 from setpoint.workers.flow import Flow
+from setpoint.workers.historian import Historian
+from setpoint.workers.stream_processor import StreamProcessor
+from setpoint.workers.topic_browser import TopicBrowser
 
 WORKERS: Mapping[str, type[Worker[Any, Any, Any]]] = {
     "bridge": Bridge,
     "connection": Connection,
     "flow": Flow,
+    "historian": Historian,
     "broker": Broker,
     "container_monitor": ContainerMonitor,
     "agent_monitor": AgentMonitor,
+    "topic_browser": TopicBrowser,
+    "stream_processor": StreamProcessor,
     "keeping": Monitor,
 }
 """Worker classes by worker type."""

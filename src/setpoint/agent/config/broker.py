@@ -1,20 +1,17 @@
 """``internal.redpanda``: which log the namespace is on, and what its topics are like.
 
 UMH Core's keys, and two sections of our own: `external`, a Kafka or Redpanda that runs elsewhere, with the fields of the `kafka` connector,
-and `managed`, a Redpanda that the agent runs. Without either it is the log inside the agent. In the two sections ``${NAME}`` and
-``${NAME:-default}`` are replaced by variables of the agent's environment, so that a password need not stand in the file.
+and `managed`, a Redpanda that the agent runs. Without either it is the log inside the agent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingOf
 from typing import Any, Final, TypeVar
 
 from setpoint.agent.config.bridges import desired
 from setpoint.agent.config.model import RETENTION_MS, Broker
-from setpoint.configfile.fields import Fields, Place
-from setpoint.configfile.node import Mapping, Node, Scalar, at_path, plain
-from setpoint.data.config.substitution import NotSubstituted, Walk, resolved
+from setpoint.configfile.fields import Fields
+from setpoint.configfile.node import Mapping, Node, Sequence, at_path
 from setpoint.flows.component import Fields as Model
 from setpoint.flows.config import FlowProblem, checked_fields
 from setpoint.services.redpanda.settings import TopicDefaults
@@ -42,7 +39,7 @@ _FLAT: Final = ("baseDir", "topic", "resources", "defaultTopicRetentionMs", "def
 _M = TypeVar("_M", bound=Model)
 
 
-def read_broker(redpanda: Fields, env: MappingOf[str, str]) -> Broker:
+def read_broker(redpanda: Fields) -> Broker:
     """The section. What has no effect on the log that is asked for is named in a warning."""
     redpanda.text("name")
     state = desired(redpanda, default="active")
@@ -52,12 +49,14 @@ def read_broker(redpanda: Fields, env: MappingOf[str, str]) -> Broker:
             hint = "indent it below 'redpandaServiceConfig:'"
             redpanda.place.at(key).error(redpanda.mark_of(key), "this is the layout of older versions", hint)
     errors = redpanda.place.report.errors
-    external = _section(redpanda, "external", External, env)
-    managed = _section(redpanda, "managed", ManagedFields, env)
+    external = _section(redpanda, "external", External)
+    managed = _section(redpanda, "managed", ManagedFields)
     if external is not None and managed is not None:
         message = "a broker runs elsewhere or here, not both"
         redpanda.place.at("managed").error(redpanda.mark_of("managed"), message, "keep one of external and managed")
-    if redpanda.place.report.errors > errors:  # what is meant for another log must not be written to the built-in one
+    flawed = any(node is not None and node.flawed for node in (redpanda.get("external"), redpanda.get("managed")))
+    # what is meant for another log must not be written to the built-in one
+    if flawed or redpanda.place.report.errors > errors:
         state, external, managed = "stopped", None, None
     with redpanda.fields("redpandaServiceConfig") as service:
         _without_effect(service, "baseDir", on="the data directory of the agent is the place for all it keeps")
@@ -128,7 +127,7 @@ def _warn(fields: Fields, key: str, message: str) -> None:
     fields.place.at(key).warning(fields.mark_of(key), message)
 
 
-def _section(redpanda: Fields, key: str, model: type[_M], env: MappingOf[str, str]) -> _M | None:
+def _section(redpanda: Fields, key: str, model: type[_M]) -> _M | None:
     """A section of our own, checked; None where it is not there or is not right, which is said then."""
     node, place = redpanda.get(key), redpanda.place.at(key)
     if node is None:
@@ -139,7 +138,9 @@ def _section(redpanda: Fields, key: str, model: type[_M], env: MappingOf[str, st
     if not isinstance(node, Mapping):
         place.error(node.mark, "expected a mapping", "indent its keys below it")
         return None
-    values = plain(Walk(_from_environment(env)).node(node, place, "free"))
+    if node.flawed:
+        return None
+    values = _values(node)
     problems: list[FlowProblem] = []
     found = checked_fields(model, values, (), problems)
     if place.report.errors == errors:
@@ -151,19 +152,10 @@ def _section(redpanda: Fields, key: str, model: type[_M], env: MappingOf[str, st
     return found if place.report.errors == errors else None
 
 
-def _from_environment(env: MappingOf[str, str]) -> Any:
-    """A change of texts: variables in their places. Numbers become texts as well, because a password may look like one."""
-
-    def change(scalar: Scalar, place: Place) -> Node:
-        if isinstance(scalar.value, str) and "${" in scalar.text:
-            try:
-                text = str(resolved(scalar.text, env.get) or "")
-            except NotSubstituted as error:
-                place.error(scalar.mark, str(error), error.hint)
-                return Scalar(scalar.mark, None, scalar.text, flawed=True)
-            return Scalar(scalar.mark, text, text)
-        if isinstance(scalar.value, int | float) and not isinstance(scalar.value, bool):
-            return Scalar(scalar.mark, scalar.text, scalar.text)
-        return scalar
-
-    return change
+def _values(node: Node) -> Any:
+    """The node as plain data, with texts for numbers, because a password may look like one."""
+    if isinstance(node, Mapping):
+        return {key: _values(child) for key, child in node.items.items()}
+    if isinstance(node, Sequence):
+        return [_values(child) for child in node.items]
+    return node.text if isinstance(node.value, int | float) and not isinstance(node.value, bool) else node.value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from setpoint.agent.config.references import References
 from setpoint.configfile.compose import compose
 from setpoint.configfile.fields import Place
 from setpoint.configfile.node import Mapping, Mark, Node, Scalar, Sequence
@@ -18,20 +19,22 @@ _MARK: Final = re.compile("\ue000([0-9]{1,6})\ue001")
 _CODES: Final = (("dataflowcomponent_write", "destination", "code"), ("dataflowcomponent_write", "extra", "code"))
 
 
-def with_code_read(config: Node, place: Place) -> Node:
+def with_code_read(config: Node, place: Place, references: References) -> Node:
     """The config with every ``code`` that is YAML replaced by what it says. The config itself stays as it is."""
     for path in _CODES:
-        config = _replaced(config, path, place)
+        config = _replaced(config, path, place, references)
     return config
 
 
-def _replaced(node: Node, path: tuple[str, ...], place: Place) -> Node:
+def _replaced(node: Node, path: tuple[str, ...], place: Place, references: References) -> Node:
     if not path:
-        return _read(node, place) if isinstance(node, Scalar) and isinstance(node.value, str) else node
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            return references.replaced(_read(node, place), place)
+        return node
     if not isinstance(node, Mapping) or path[0] not in node.items:
         return node
     old = node.items[path[0]]
-    new = _replaced(old, path[1:], place.at(path[0]))
+    new = _replaced(old, path[1:], place.at(path[0]), references)
     if new is old:
         return node
     return Mapping(node.mark, {**node.items, path[0]: new}, node.keys, node.dynamic or new.dynamic, node.flawed)

@@ -1,8 +1,8 @@
-"""The ``internal`` section: the broker, which is acted on, and services of UMH Core's own, which are not."""
+"""The ``internal`` section: the broker and the topic browser, which are acted on, and services of UMH Core's own, which are not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -12,9 +12,11 @@ from setpoint.agent.config.broker import read_broker
 from setpoint.agent.config.model import Broker
 from setpoint.agent.config.settings import NOT_YET
 from setpoint.configfile.fields import Fields
+from setpoint.namespace.browser import LIMITS
+from setpoint.workers.topic_browser import MAX_HISTORY, MAX_TOPICS, TopicBrowserSpec
 
 
-def read_internal(internal: Fields, env: Mapping[str, str]) -> Broker:
+def read_internal(internal: Fields) -> tuple[Broker, TopicBrowserSpec]:
     """The whole section. What is not acted on is checked for its shape and named in a warning."""
     for key, read in _LISTS.items():
         entries = internal.sequence(key)
@@ -23,16 +25,24 @@ def read_internal(internal: Fields, env: Mapping[str, str]) -> Broker:
                 read(item)
         if entries:
             internal.place.at(key).warning(internal.mark_of(key), NOT_YET)
-    with internal.fields("topicbrowser") as browser:
-        browser.text("name")
-        if desired(browser, default="active") == "stopped":
-            browser.place.at("desiredState").warning(browser.mark_of("desiredState"), NOT_YET)
-        browser.get("serviceConfig")
+    with internal.fields("topicbrowser") as section:
+        browser = _topic_browser(section)
     with internal.fields("redpanda") as redpanda:
-        broker = read_broker(redpanda, env)
+        broker = read_broker(redpanda)
         errors = redpanda.place.report.errors
     unknown = redpanda.place.report.errors > errors  # it may be one of those that say which log it is
-    return replace(broker, desired_state="stopped") if unknown else broker
+    return replace(broker, desired_state="stopped") if unknown else broker, browser
+
+
+def _topic_browser(section: Fields) -> TopicBrowserSpec:
+    """UMH Core's keys, of which `serviceConfig` is about its own process, and two limits of ours."""
+    section.text("name")
+    section.get("serviceConfig")
+    return TopicBrowserSpec(
+        desired_state=desired(section, default="active"),
+        max_topics=section.integer("maxTopics", default=LIMITS.topics, low=1, high=MAX_TOPICS),
+        history=section.integer("history", default=LIMITS.history, low=1, high=MAX_HISTORY),
+    )
 
 
 def _service(item: Fields) -> None:

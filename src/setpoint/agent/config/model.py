@@ -14,11 +14,15 @@ from typing import Any, Literal
 
 from setpoint.configfile.node import Node, at_path
 from setpoint.configfile.problem import Problem
+from setpoint.namespace.contracts import Contracts
+from setpoint.namespace.models import Models
 from setpoint.workers.broker import External, Managed
 from setpoint.workers.flow import Running
+from setpoint.workers.historian import HistorianSpec
+from setpoint.workers.topic_browser import TopicBrowserSpec
 
 DesiredState = Literal["active", "stopped"]
-Part = Literal["read", "write", "flow"]
+Part = Literal["read", "write", "flow", "stream"]
 
 METRICS_PORT = 8080
 IDLE_WINDOW = 30.0
@@ -99,6 +103,25 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamProcessor:
+    """A flow that derives values from others in the namespace. Rendered: no template is left."""
+
+    name: str
+    flow: Mapping[str, Any]
+    """In the Benthos shape: from ``uns`` through ``stream_processor`` to ``uns``."""
+    bridged_by: str
+    location: Mapping[int, str]
+    location_path: str
+    desired_state: DesiredState = "active"
+    debug_level: bool = False
+    template: str | None = None
+    idle_window: float = IDLE_WINDOW
+    """Seconds without a message after which it counts as idle."""
+    running: Running = field(default_factory=Running)
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A worker of any type. `spec` is plain data in which templates may stand; `after` names other items that start before it."""
 
@@ -120,16 +143,30 @@ class Configuration:
     broker: Broker = field(default_factory=Broker)
     bridges: tuple[Bridge, ...] = ()
     flows: tuple[Flow, ...] = ()
+    stream_processors: tuple[StreamProcessor, ...] = ()
     workers: tuple[Item, ...] = ()
+    topic_browser: TopicBrowserSpec = field(default_factory=TopicBrowserSpec)
+    historian: HistorianSpec | None = None
+    contracts: Contracts = field(default_factory=Contracts, repr=False, compare=False)
+    """The data contracts, with their models and payload shapes; those with an error refuse every message."""
     problems: tuple[Problem, ...] = ()
     """In the order of the file."""
     usable: bool = True
     """False when the file could not be understood as a whole (syntax, size, empty): its lists then mean nothing."""
+    node_name: str = "agent"
+    """The agent among others: NODE_NAME of its environment, else its location."""
     source: str = "config.yaml"
     rejected: frozenset[str] = frozenset()
-    """Names of bridges, flows and workers that the file asks for but that are not in the lists because of an error."""
+    """Names of bridges, flows, stream processors and workers that the file asks for but that are not in the lists because of an error."""
+    secrets: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """Texts that the file refers to and that must be hidden wherever they turn up (`setpoint.agent.config.references`)."""
     nodes: Mapping[tuple[Part, str], Node] = field(default_factory=dict, repr=False, compare=False)
     """The node each flow was read from, for `locate`."""
+
+    @property
+    def models(self) -> Models:
+        """The payload shapes, data models and data contracts as they are written."""
+        return self.contracts.models
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -138,11 +175,11 @@ class Configuration:
     def locate(self, item: str, path: Sequence[str | int] = (), *, part: Part | None = None) -> tuple[int, int]:
         """Line and column of `path` (such as ``("input", "modbus", "addresses", 0, "type")``) in a flow of the bridge or flow `item`.
 
-        `part` says which flow; without it the read flow of a bridge comes first, then its write flow, then a stand-alone flow. Of a
-        path that is not in the file (a default, a generated output) the nearest place above it is returned. Raises `LookupError`
-        when there is no such item.
+        `part` says which flow; without it the read flow of a bridge comes first, then its write flow, a stand-alone flow, a stream
+        processor. Of a path that is not in the file (a default, a generated output) the nearest place above it is returned. Raises
+        `LookupError` when there is no such item.
         """
-        parts: tuple[Part, ...] = (part,) if part else ("read", "write", "flow")
+        parts: tuple[Part, ...] = (part,) if part else ("read", "write", "flow", "stream")
         for candidate in parts:
             if node := self.nodes.get((candidate, item)):
                 return at_path(node, path)[:2]

@@ -13,32 +13,27 @@ from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
 from setpoint.agent.config.bridge_config import flow_of
-from setpoint.agent.config.bridges import (
-    NAME,
-    Surroundings,
-    bridged_by,
-    desired,
-    name_of,
-    read_bridge,
-    read_templates,
-    scalar_text,
-)
+from setpoint.agent.config.bridges import BRIDGES, NAME, bridged_by, desired, name_of, read_bridge, scalar_text
 from setpoint.agent.config.historian import read_historian
 from setpoint.agent.config.internal import read_internal
 from setpoint.agent.config.memo import Known, Memo, print_of
-from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Item, Part
+from setpoint.agent.config.model import Agent, Bridge, Broker, Configuration, Flow, Item, Part, StreamProcessor
 from setpoint.agent.config.modelling import read_modelling
+from setpoint.agent.config.references import References, hidden
 from setpoint.agent.config.settings import idle_window, read_agent, running
-from setpoint.agent.config.stream_processors import read_stream_processors
+from setpoint.agent.config.stream_processors import STREAM_PROCESSORS, StreamProcessors, processed_by
+from setpoint.agent.config.templated import Surroundings, read_templates
 from setpoint.agent.config.workers import read_worker
 from setpoint.configfile.compose import compose
 from setpoint.configfile.fields import Fields, Place, Report
 from setpoint.configfile.node import Mapping, Mark, Node, Sequence, plain
 from setpoint.configfile.problem import Problem
 from setpoint.configfile.syntax import Fault
+from setpoint.namespace.contracts import Contracts
+from setpoint.workers.topic_browser import TopicBrowserSpec
 
 _ITEMS: Final = ("protocolConverter", "dataFlow", "streamProcessor", "workers")
-_Item = TypeVar("_Item", Bridge, Flow, Item)
+_Item = TypeVar("_Item", Bridge, Flow, Item, StreamProcessor)
 _NO_ENVIRONMENT: Final[MappingOf[str, str]] = {}
 
 
@@ -53,18 +48,21 @@ def read_config(
     """Everything the config file `text` says, with the environment `env` taken into account.
 
     Never raises. A `memo` that is given to every reading of the same file makes an edit cost what it changed; the result is the same.
-    `source` is the name of the file in messages. Format: the ``config.yaml`` of UMH Core 0.44. Environment: LOCATION_0 to
-    LOCATION_6 (the agent's location), NODE_NAME (part of the id of a bridge), BRIDGE_IDLE_WINDOW (seconds), and the variables that
-    ``internal.redpanda`` names. `worker_types` are those that ``workers`` may ask for; without it any name will do.
+    `source` is the name of the file in messages. Format: the ``config.yaml`` of UMH Core 0.44. Environment: LOCATION_0 to LOCATION_6 (the
+    agent's location), NODE_NAME (part of the id of a bridge), BRIDGE_IDLE_WINDOW (seconds), and the variables that the file refers to
+    (`setpoint.agent.config.references`); files that it refers to are read. `worker_types` are those that ``workers`` may ask for; without
+    it any name will do.
     """
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     root, faults = compose(text)
-    report = Report(source)
+    report, references = Report(source), References(env)
     _report_faults(faults, root, report)
+    if root is not None and "${" in text:
+        root = references.replaced(root, Place(report))
     if not isinstance(root, Mapping) or not root.items:
         _report_unusable(root, faults, report)
         return Configuration(digest, problems=_problems(report), usable=False, source=source)
-    return _Reader(root, report, env, memo or Memo(), worker_types).read(digest)
+    return _Reader(root, report, env, memo or Memo(), worker_types, references).read(digest)
 
 
 class _Reader:
@@ -75,8 +73,10 @@ class _Reader:
         env: MappingOf[str, str],
         memo: Memo,
         worker_types: Collection[str] | None,
+        references: References,
     ) -> None:
         self.memo = memo
+        self.references = references
         self.worker_types = worker_types
         self.root = Fields(root, Place(report))
         self.report = report
@@ -87,15 +87,18 @@ class _Reader:
     def read(self, digest: str) -> Configuration:
         with self.root as root, root.fields("templates") as templates:
             agent, location_known = self._agent()
+            variables, historian = read_historian(root)
             around = Surroundings(
                 self.report,
                 agent.location,
                 location_known,
                 self.env.get("NODE_NAME") or "-".join(value for _, value in sorted(agent.location.items())) or "agent",
                 idle_window(self.env, root.place),
-                read_historian(root),
+                variables,
+                references=self.references,
             )
-            read_templates(templates, around)
+            read_templates(templates, BRIDGES, around)
+            read_templates(templates, STREAM_PROCESSORS, around)
             self.memo.begin(
                 (around.location, around.location_known, around.node_name, around.idle_window, around.historian)
                 + (print_of(templates.node) if templates.node else ())
@@ -103,18 +106,24 @@ class _Reader:
             bridges = self._bridges(around)
             flows = self._flows(around.idle_window)
             workers = self._workers()
-            read_stream_processors(root, templates)
-            read_modelling(root)
-            broker = self._broker()
+            contracts = read_modelling(root)
+            stream_processors = self._stream_processors(around, contracts)
+            broker, topic_browser = self._internal()
         return Configuration(
             digest=digest,
             agent=agent,
             broker=broker,
+            topic_browser=topic_browser,
+            historian=historian,
             bridges=bridges,
             flows=flows,
+            stream_processors=stream_processors,
             workers=workers,
-            problems=_problems(self.report),
+            contracts=contracts,
+            node_name=around.node_name,
+            problems=tuple(hidden(problem, self.references.secrets) for problem in _problems(self.report)),
             source=self.report.source,
+            secrets=self.references.secrets,
             rejected=frozenset(self.rejected),
             nodes=self.nodes,
         )
@@ -133,9 +142,9 @@ class _Reader:
         wrong = any(problem.key.startswith("agent.location") for problem in self.report.errors_found())
         return agent, given and not wrong
 
-    def _broker(self) -> Broker:
+    def _internal(self) -> tuple[Broker, TopicBrowserSpec]:
         with self.root.fields("internal") as internal:
-            return read_internal(internal, self.env)
+            return read_internal(internal)
 
     def _bridges(self, around: Surroundings) -> tuple[Bridge, ...]:
         found = _Found[Bridge](self.report)
@@ -143,16 +152,27 @@ class _Reader:
         for node, place in self.root.sequence("protocolConverter"):
             with found.item(node, place, what="a bridge: name, desiredState and so on") as item:
                 name = item.place.item or ""
-                other = groups.setdefault(bridged_by(around.node_name, name), name)
-                if NAME.fullmatch(name) and other != name:
-                    hint = "rename one of them so that they differ in more than '-' and '_'"
-                    item.place.at("name").error(item.mark_of("name"), f"{name!r} and {other!r} get the same id", hint)
+                _distinct(item, bridged_by(around.node_name, name), groups)
                 found.add(self._bridge(node, item, around))
         self.memo.end()
-        if not around.location_known and self.root.has("protocolConverter"):
-            message = "no bridge is used while the agent's location has an error: its topics would be wrong"
-            self.root.place.at("protocolConverter").error(self.root.mark_of("protocolConverter"), message)
+        self._needs_location("protocolConverter", "bridge", around)
         return self._settled(found)
+
+    def _stream_processors(self, around: Surroundings, contracts: Contracts) -> tuple[StreamProcessor, ...]:
+        found = _Found[StreamProcessor](self.report)
+        reading = StreamProcessors(around, contracts, self.nodes)
+        groups: dict[str, str] = {}
+        for node, place in self.root.sequence("streamProcessor"):
+            with found.item(node, place, what="a stream processor: name, desiredState and so on") as item:
+                _distinct(item, processed_by(around.node_name, item.place.item or ""), groups)
+                found.add(reading.read(item))
+        self._needs_location("streamProcessor", "stream processor", around)
+        return self._settled(found)
+
+    def _needs_location(self, section: str, what: str, around: Surroundings) -> None:
+        if not around.location_known and self.root.has(section):
+            message = f"no {what} is used while the agent's location has an error: its topics would be wrong"
+            self.root.place.at(section).error(self.root.mark_of(section), message)
 
     def _bridge(self, node: Node, item: Fields, around: Surroundings) -> Bridge | None:
         """One bridge: as it read before where nothing about it changed."""
@@ -160,9 +180,11 @@ class _Reader:
         known = None if node.flawed else self.memo.recall(name, part)
         if known is None:
             remarks, values, nodes = len(self.report.problems), around.values, dict[tuple[Part, str], Node]()
+            referred = self.references.read
             bridge = read_bridge(item, around, nodes)
             self.nodes |= nodes
-            if bridge is not None and len(self.report.problems) == remarks and not node.flawed:
+            unremarkable = len(self.report.problems) == remarks and self.references.read == referred
+            if bridge is not None and unremarkable and not node.flawed:
                 self.memo.keep(name, Known(part, bridge, nodes, values - around.values))
             return bridge
         item.all()  # every key was asked for when it was read
@@ -241,6 +263,15 @@ class _Found(Generic[_Item]):
             place.error(node.mark, "contains an alias of something that has an error", "correct that first")
         if node.flawed or self.report.errors != errors or len(self.items) == before:
             self.rejected.add(name)
+
+
+def _distinct(item: Fields, id: str, ids: dict[str, str]) -> None:
+    """Report an item whose id is that of another: names differ in more ways than ids."""
+    name = item.place.item or ""
+    other = ids.setdefault(id, name)
+    if NAME.fullmatch(name) and other != name:
+        hint = "rename one of them so that they differ in more than '-' and '_'"
+        item.place.at("name").error(item.mark_of("name"), f"{name!r} and {other!r} get the same id", hint)
 
 
 def _report_faults(faults: list[Fault], root: Node | None, report: Report) -> None:

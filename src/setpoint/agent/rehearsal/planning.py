@@ -23,6 +23,7 @@ from setpoint.services import HostFigures
 from setpoint.store import Documents, MemoryStore, Step, Store
 from setpoint.testing.simulation import Move, Scene, Simulation
 from setpoint.workers.bridge import BridgeSpec
+from setpoint.workers.topic_browser import TopicBrowserSpec
 
 QUIET_S = 70.0
 """So long without a move, and nothing more is to be expected: longer than any window of the machines."""
@@ -109,6 +110,9 @@ def _standing(
     for address in down:
         plant.down[address] += 1
     plant.broker.is_open = _state(documents, BROKER) not in NOT_RUNNING
+    for spec in tree:
+        if isinstance(spec.spec, TopicBrowserSpec) and _state(documents, f"{ROOT}/{spec.name}") not in NOT_RUNNING:
+            plant.browser.limits = spec.spec.limits
     scene = Scene(lambda: registry_over(plant, engine, stand_ins), tree, root=ROOT)
     simulation = Simulation(lambda rng: scene, faults=(), store=_copy(documents, store))
     with simulation.clock.running():

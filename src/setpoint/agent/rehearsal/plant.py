@@ -17,9 +17,11 @@ import msgspec
 
 from setpoint.flows import FlowEngine, FlowStatus
 from setpoint.namespace import BrokerError, BrokerStats
+from setpoint.namespace.browser import Browser, Limits, Status
 from setpoint.services import Contacts, HostFigures, Resolver
 from setpoint.workers.broker import BrokerSpec, Look
 from setpoint.workers.connection import Connection, ConnectionObserved, ConnectionSpec
+from setpoint.workers.historian import Historian, HistorianObserved, HistorianSpec
 
 Address = tuple[str, int]
 AT_EASE = HostFigures(20.0, 2.0, 0.0, 30.0, 1 << 30, 4 << 30, 40.0, 20 << 30, 50 << 30, "a host at ease")
@@ -43,6 +45,7 @@ class Plant:
         self.host = AT_EASE
         self.host_is_full = 0
         self.broker = ModelBroker(self)
+        self.browser = ModelBrowser(self)
 
     def answers(self, address: Address) -> bool:
         return not self.down[address]
@@ -70,6 +73,10 @@ class ModelBroker:
         """Flows have written messages."""
         self._carried += messages
 
+    @property
+    def carried_so_far(self) -> int:
+        return self._carried
+
     async def open(self, spec: BrokerSpec) -> None:
         if self._plant.broker_fails:
             raise BrokerError("the log cannot be opened: the rehearsal has it fail")
@@ -96,6 +103,31 @@ class ModelBroker:
             disk_free_bytes=50,
             disk_total_bytes=100,
         )
+
+
+class ModelBrowser(Browser):
+    """The reader of the topic browser: it takes in at once what flows have written."""
+
+    def __init__(self, plant: Plant) -> None:
+        broker: Any = plant.broker  # nothing is ever read from it
+        super().__init__(broker)
+        self._plant = plant
+        self.limits: Limits | None = None
+        """Those it runs within; None while it does not run."""
+
+    async def begin(self, limits: Limits) -> None:
+        self.limits = limits
+
+    async def end(self) -> None:
+        self.limits = None
+
+    def status(self) -> Status:
+        if self.limits is None:
+            return Status()
+        there = self._plant.broker.is_open
+        fault = "" if there else "the log of the namespace is not open"
+        carried = self._plant.broker.carried_so_far
+        return Status(True, there, there, fault, messages=carried, limits=self.limits)
 
 
 @dataclass
@@ -199,6 +231,35 @@ class RehearsedConnection(Connection):
             f"{where} accepts connections" if up else f"no answer from {where} within {desired.probe_timeout_s:g} s"
         )
         return ConnectionObserved("open" if up else "filtered", detail, 1.0 if up else None, changes)
+
+
+class RehearsedHistorian(Historian):
+    "Writes the model's namespace to a database that takes everything; no database is touched."
+
+    machine_name = Historian.machine.name
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self._at_work: HistorianSpec | None = None
+
+    async def collect_observed_state(self, desired: HistorianSpec) -> HistorianObserved:
+        running = self._at_work is not None
+        return HistorianObserved(
+            running=running,
+            current=self._at_work == desired,
+            connected=running,
+            database=str(desired.place()),
+            namespace_fault="" if self._plant.broker.is_open else "the log of the namespace is not open",
+        )
+
+    async def begin(self, desired: HistorianSpec) -> None:
+        self._at_work = desired
+
+    async def end(self, desired: HistorianSpec) -> None:
+        self._at_work = None
+
+    async def close(self) -> None:
+        self._at_work = None
 
 
 class ModelHost:

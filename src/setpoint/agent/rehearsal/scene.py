@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from setpoint.agent.rehearsal.plant import Address, ModelEngine, ModelHost, Plant, RehearsedConnection
+from setpoint.agent.rehearsal.plant import (
+    Address,
+    ModelEngine,
+    ModelHost,
+    Plant,
+    RehearsedConnection,
+    RehearsedHistorian,
+)
 from setpoint.agent.tree import BROKER, KEEPING, ROOT
 from setpoint.control import ChildSpec, Registry, Worker
 from setpoint.services import Contacts, Gate, Resolver
@@ -17,7 +24,9 @@ from setpoint.workers.bridge import BridgeSpec
 from setpoint.workers.catalogue import known_types
 from setpoint.workers.connection import ConnectionSpec
 from setpoint.workers.flow import FlowSpec
+from setpoint.workers.flow_gates import FLOW
 from setpoint.workers.keeping import keeping
+from setpoint.workers.stream_processor import StreamProcessorSpec
 
 TROUBLES: Mapping[str, str] = {
     "device-down": "a device does not answer",
@@ -54,9 +63,15 @@ def registry_over(plant: Plant, engine: ModelEngine, stand_ins: StandIns) -> Reg
     """Every worker type, over the plant."""
     host = ModelHost(plant)
     return known_types(
-        {"connection": RehearsedConnection, KEEPING: keeping(lambda: "", lambda: ""), **stand_ins},
+        {
+            "connection": RehearsedConnection,
+            "historian": RehearsedHistorian,
+            KEEPING: keeping(lambda: "", lambda: ""),
+            **stand_ins,
+        },
         engine=engine,
         broker=plant.broker,
+        browser=plant.browser,
         plant=plant,
         reader=host,
         gate=Gate(host.latest),
@@ -132,6 +147,8 @@ def flows_in(tree: Iterable[ChildSpec]) -> Iterable[tuple[str, Mapping[str, Any]
             for name, config in (("read", asked.read), ("write", asked.write)):
                 if config is not None:
                     yield f"{path}/{name}", config, asked.bridged_by
+        elif isinstance(asked, StreamProcessorSpec):
+            yield f"{path}/{FLOW}", asked.flow, asked.bridged_by
 
 
 def address_text(address: Address) -> str:

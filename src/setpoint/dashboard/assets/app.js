@@ -3,14 +3,15 @@
 import { byId, clock, el, setText } from "./dom.js";
 import { follow } from "./live.js";
 import * as panel from "./panel.js";
+import * as topicPanel from "./topic_panel.js";
 import * as topics from "./topics.js";
 import * as workers from "./workers.js";
 
-// where we are: #/workers, #/workers/PATH, #/topics
+// where we are: #/workers, #/workers/PATH, #/topics, #/topics/TOPIC
 
 function place() {
   const [, view, ...path] = location.hash.split("/");
-  return view === "topics" ? { view, path: "" } : { view: "workers", path: path.map(decode).join("/") };
+  return { view: view === "topics" ? view : "workers", path: path.map(decode).join("/") };
 }
 
 function decode(part) {
@@ -21,8 +22,8 @@ function decode(part) {
   }
 }
 
-function go(path) {
-  const wanted = `#/workers${path ? `/${path.split("/").map(encodeURIComponent).join("/")}` : ""}`;
+function go(path, view = "workers") {
+  const wanted = `#/${view}${path ? `/${path.split("/").map(encodeURIComponent).join("/")}` : ""}`;
   if (location.hash !== wanted) location.hash = wanted;
 }
 
@@ -36,12 +37,16 @@ function route() {
     else byId(`tab-${name}`).removeAttribute("aria-current");
   }
   topics.show(view === "topics");
+  const topic = view === "topics" ? path : "";
+  topics.choose(topic);
+  if (topic) topicPanel.show(topic);
+  else topicPanel.close();
   const before = shown;
-  shown = path;
-  workers.choose(path);
-  if (path) panel.show(path);
+  shown = view === "workers" ? path : "";
+  workers.choose(shown);
+  if (shown) panel.show(shown);
   else panel.close();
-  if (before && !path) workers.focusRow(before);
+  if (before && !shown) workers.focusRow(before);
 }
 
 // the header
@@ -85,8 +90,8 @@ function onKey(event) {
   if (event.key === "Escape" && typing && event.target.value) {
     event.target.value = "";
     event.target.dispatchEvent(new Event("input"));
-  } else if (event.key === "Escape" && shown) {
-    go("");
+  } else if (event.key === "Escape" && place().path) {
+    go("", place().view);
   } else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
     byId(place().view === "topics" ? "find-topic" : "find").focus();
@@ -95,7 +100,8 @@ function onKey(event) {
 
 workers.setUp(go);
 panel.setUp(go);
-topics.setUp();
+topics.setUp((topic) => go(topic, "topics"));
+topicPanel.setUp(() => go("", "topics"));
 addEventListener("hashchange", route);
 addEventListener("keydown", onKey);
 follow({

@@ -1,6 +1,6 @@
 """`generate`: makes messages from a mapping, at an interval, as many as asked for. For trials, tests and demonstrations.
 
-Fields as documented for Benthos: `mapping` (the part of Bloblang in `setpoint.flows.inputs.mapping`), `interval` (a duration; empty or 0:
+Fields as documented for Benthos: `mapping` (the part of Bloblang in `setpoint.flows.bloblang`), `interval` (a duration; empty or 0:
 as fast as they are taken), `count` (0: without end), `batch_size`.
 """
 
@@ -11,13 +11,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from setpoint.flows.bloblang import Mapping, World
 from setpoint.flows.component import Context, Duration, Msg
 from setpoint.flows.component import Fields as ComponentFields
-from setpoint.flows.inputs.mapping import Mapping, World
 
 
 def _parses(text: str) -> str:
-    Mapping(text)
+    unread = Mapping(text).reads
+    if unread:
+        raise ValueError(f"there is no message yet whose {' and '.join(sorted(unread))} the mapping could read")
     return text
 
 
@@ -31,7 +33,7 @@ class Generate:
         batch_size: int = Field(default=1, ge=1, le=10_000)
 
     def __init__(self, fields: Fields, context: Context) -> None:
-        self._make = Mapping(fields.mapping).start(World(context.clock, context.random))
+        self._make = Mapping(fields.mapping).bind(World(context.clock, context.random))
         self._interval = fields.interval
         self._left = fields.count or None
         self._size = fields.batch_size
@@ -48,7 +50,8 @@ class Generate:
         size = self._size if self._left is None else min(self._size, self._left)
         if self._left is not None:
             self._left -= size
-        return [Msg(*self._make()) for _ in range(size)]
+        made = (self._make(Msg(None, {})) for _ in range(size))
+        return [msg for msg in made if msg is not None]
 
     async def _beat(self) -> None:
         if self._due is None or self._interval == 0:

@@ -16,6 +16,7 @@ stays in the group meanwhile.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -74,8 +75,9 @@ class Kafka:
         self._faults = Faults()
         self._feed: Feed[Batch] | None = None
         self._left: Batch = []
-        self._hand: dict[tuple[str, int], int] = {}
-        self._delivered: dict[tuple[str, int], int] = {}
+        self._ends: float | None = None
+        self._out: deque[dict[tuple[str, int], int]] = deque()
+        self._came_to: dict[tuple[str, int], int] = {}
 
     async def connect(self) -> None:
         await self.close()
@@ -86,7 +88,7 @@ class Kafka:
             raise RuntimeError(LIBRARY) from error
         except BrokerError as error:
             raise ConnectError(str(error)) from error
-        came_to = dict(self._delivered)
+        came_to = dict(self._came_to)
         try:
             await in_thread(partial(self._join, source, came_to))
         except BrokerError as error:
@@ -121,29 +123,32 @@ class Kafka:
             raise
 
     async def read(self) -> list[Msg]:
-        """The next messages; waits for the first, and `batching.period` for more."""
-        batch = await self._next(None)
+        """The next messages; waits for the first, and `batching.period` for more. Cancelling it loses nothing."""
+        if not self._left:
+            self._left = await self._next(None)
         policy = self._fields.batching
         if policy.period:
-            await self._fill(batch, policy)
-        if policy.count and len(batch) > policy.count:
-            batch, self._left = batch[: policy.count], batch[policy.count :]
-        self._hand = {(topic, partition): offset for _, (topic, partition, offset) in batch}
+            await self._gather(policy)
+        count = policy.count or len(self._left)
+        batch, self._left = self._left[:count], self._left[count:]
+        last = {(topic, partition): offset for _, (topic, partition, offset) in batch}
+        self._out.append(last)
+        self._came_to.update(last)
         return [msg for msg, _ in batch]
 
-    async def _fill(self, batch: Batch, policy: Batching) -> None:
-        ends = asyncio.get_running_loop().time() + policy.period
-        size = sum(len(msg.payload) for msg, _ in batch)
+    async def _gather(self, policy: Batching) -> None:
+        """Waits for more until there is enough, or the period is over that began with the first."""
+        self._ends = self._ends or asyncio.get_running_loop().time() + policy.period
         count, bytes_ = policy.count or 1000, policy.byte_size or float("inf")
-        while len(batch) < count and size < bytes_ and (more := await self._next(ends)):
-            batch += more
-            size += sum(len(msg.payload) for msg, _ in more)
+        while len(self._left) < count and sum(len(msg.payload) for msg, _ in self._left) < bytes_:
+            more = await self._next(self._ends)
+            if not more:
+                break
+            self._left += more
+        self._ends = None
 
     async def _next(self, ends: float | None) -> Batch:
         """What came; nothing when `ends` (loop time) passes first. Raises `ConnectError` when no broker is there any more."""
-        if self._left:
-            batch, self._left = self._left, []
-            return batch
         if self._feed is None:
             raise ConnectError("not connected")
         seconds = None if ends is None else ends - asyncio.get_running_loop().time()
@@ -153,15 +158,14 @@ class Kafka:
             raise ConnectError(str(error)) from error
 
     async def acknowledge(self) -> None:
-        """What was delivered may be committed, as far as its partitions are still ours."""
-        hand, self._hand = self._hand, {}
-        self._delivered.update(hand)
+        """The oldest batch may be committed, as far as its partitions are still ours."""
+        last = self._out.popleft()
         if self._feed is not None:
-            self._feed.soon(partial(_store, hand))
+            self._feed.soon(partial(_store, last))
 
     async def close(self) -> None:
         feed, self._feed = self._feed, None
-        self._left, self._hand = [], {}
+        self._left, self._ends = [], None
         if feed is not None:
             await feed.close(CLOSE_WITHIN)
 

@@ -1,4 +1,4 @@
-"""`modbus`: reads values from a Modbus TCP device at an interval, one message a value.
+"""`modbus`: reads values from a Modbus device at an interval, one message a value.
 
 One connection is held open. Each reading asks for all addresses, neighbours together, and gives one message for each value, with meta that
 says where it came from (`modbus_tag_name`, …). What can go wrong, and what then happens:
@@ -14,15 +14,12 @@ No call waits longer than `timeout` for an answer.
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from setpoint.flows.component import ConnectError, Context, Msg
 from setpoint.flows.inputs.modbus_fields import ModbusFields
-from setpoint.flows.inputs.modbus_values import Request, one_each, requests_for
-
-if TYPE_CHECKING:
-    from pymodbus.client import AsyncModbusTcpClient
+from setpoint.flows.inputs.modbus_requests import Request, one_each, requests_for
+from setpoint.flows.modbus import GOODBYE, Link, NoAnswer, Refused
 
 _READS: Final = {
     "coil": "read_coils",
@@ -32,16 +29,6 @@ _READS: Final = {
 }
 _REFUSED: Final = {2, 3}
 """Exception codes: illegal data address, illegal data value (Modbus application protocol, 7)."""
-_BUSY: Final = {5, 6}
-"""Exception codes: acknowledge (still at it), server device busy."""
-_MEANINGS: Final = {
-    1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure", 5: "still at it", 6: "device busy",
-    8: "memory parity error", 10: "gateway path unavailable", 11: "gateway target did not respond",
-}  # fmt: skip
-
-
-class _NoAnswer(Exception):
-    """A slave did not answer in time."""
 
 
 class Modbus:
@@ -53,39 +40,29 @@ class Modbus:
         self._now = context.now
         self._random = context.random
         self._failed = context.failed
-        self._answered = context.answered
-        self._client: AsyncModbusTcpClient | None = None
-        self._lost: asyncio.Event | None = None
+        self._link = Link(fields, context)
         self._due: float | None = None
         self._broken = ""
+        self._reading: asyncio.Task[list[Msg]] | None = None
 
     async def connect(self) -> None:
-        from pymodbus.client import AsyncModbusTcpClient
-
-        logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # its troubles are in the flow's status
-        host, port = self._fields.endpoint
         await self.close()
-        self._lost, self._broken = asyncio.Event(), ""
-        lost = self._lost
-        self._client = AsyncModbusTcpClient(
-            host,
-            port=port,
-            timeout=self._fields.timeout,
-            retries=0,
-            reconnect_delay=0,
-            trace_connect=lambda up: None if up else lost.set(),
-        )
-        if not await self._client.connect():
-            raise ConnectError(f"{host}:{port} cannot be reached within {self._fields.timeout:g} s")
-        if self._fields.workarounds.pauseAfterConnect:
-            await asyncio.sleep(self._fields.workarounds.pauseAfterConnect)
+        self._broken = ""
+        await self._link.connect()
 
     async def read(self) -> list[Msg]:
-        """All values, at the next beat."""
-        if self._broken:
-            raise ConnectError(self._broken)
-        await self._beat()
-        return await self._poll()
+        """All values, at the next beat. A reading that was begun is finished for the next call where this one is cancelled."""
+        if self._reading is None:
+            if self._broken:
+                raise ConnectError(self._broken)
+            await self._beat()
+            self._reading = asyncio.get_running_loop().create_task(self._poll())
+            self._reading.add_done_callback(
+                lambda reading: reading.cancelled() or reading.exception()
+            )  # closing asks for neither
+        await asyncio.wait({self._reading})
+        reading, self._reading = self._reading, None
+        return reading.result()
 
     async def _beat(self) -> None:
         """Waits for the next moment to read. Beats are spread over the interval, so that many inputs do not read all at once."""
@@ -93,10 +70,10 @@ class Modbus:
         if self._due is None:
             self._due = now + interval * (0.5 + 0.5 * self._random())
             return
-        if self._due > now and self._lost is not None:
+        if self._due > now:
             try:
                 async with asyncio.timeout(self._due - now):
-                    await self._lost.wait()
+                    await self._link.lost.wait()
             except TimeoutError:
                 pass
             else:
@@ -109,14 +86,14 @@ class Modbus:
         for request in tuple(self._requests):
             if request.slave in silent:
                 continue
-            if self._client is None or not self._client.connected:
+            if not self._link.connected:
                 self._broken = "the connection broke while reading"
                 break
             try:
                 found += self._values(request, await self._ask(request))
-            except _NoAnswer as fault:
+            except NoAnswer as fault:
                 silent[request.slave] = str(fault)
-            await asyncio.sleep(self._fields.workarounds.timeBetweenRequests)
+            await asyncio.sleep(0)
         if not found and (self._broken or len(silent) == len(self._fields.slaves)):
             raise ConnectError(self._broken or next(iter(silent.values())))
         for reason in silent.values():
@@ -124,36 +101,22 @@ class Modbus:
         return found
 
     async def _ask(self, request: Request) -> list[Any]:
-        """The registers or bits of the request; none where the device refuses, which is counted. Raises `_NoAnswer`."""
-        code = 0
-        for attempt in range(self._fields.busyRetries + 1):
-            if attempt:
-                await asyncio.sleep(self._fields.busyRetriesWait)
-            answer = await self._send(request)
-            self._answered(*self._fields.endpoint)
-            if not answer.isError():
-                values: list[Any] = answer.bits if request.register in ("coil", "discrete") else answer.registers
-                if len(values) >= request.size:
-                    return values
-                self._failed(f"{request}: the device gave {len(values)} values where {request.size} were asked for")
-                return []
-            code = getattr(answer, "exception_code", 0)
-            if code not in _BUSY:
-                break
-        if code in _REFUSED and len(request.tags) > 1:
-            at = self._requests.index(request)
-            self._requests[at : at + 1] = one_each(request)
-        self._failed(f"{request}: {_MEANINGS.get(code, f'exception {code}')}")
-        return []
-
-    async def _send(self, request: Request) -> Any:
-        from pymodbus.exceptions import ModbusException
-
-        read = getattr(self._client, _READS[request.register])
+        """The registers or bits of the request; none where the device refuses, which is counted. Raises `NoAnswer`."""
         try:
-            return await read(request.start, count=request.size, device_id=request.slave)
-        except ModbusException as error:
-            raise _NoAnswer(f"slave {request.slave} did not answer within {self._fields.timeout:g} s") from error
+            answer = await self._link.ask(
+                _READS[request.register], slave=request.slave, address=request.start, count=request.size
+            )
+        except Refused as error:
+            if error.code in _REFUSED and len(request.tags) > 1:
+                at = self._requests.index(request)
+                self._requests[at : at + 1] = one_each(request)
+            self._failed(f"{request}: {error}")
+            return []
+        values: list[Any] = answer.bits if request.register in ("coil", "discrete") else answer.registers
+        if len(values) >= request.size:
+            return values
+        self._failed(f"{request}: the device gave {len(values)} values where {request.size} were asked for")
+        return []
 
     def _values(self, request: Request, values: list[Any]) -> list[Msg]:
         found = []
@@ -169,6 +132,8 @@ class Modbus:
         """A device keeps no record of what was read."""
 
     async def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait({reading}, timeout=GOODBYE)
+        await self._link.close()

@@ -56,7 +56,7 @@ class Mqtt:
         self._link: Link | None = None
         self._held: deque[tuple[Link, Arrived]] = deque()
         self._bytes = 0
-        self._hand: list[tuple[Link, Arrived]] = []
+        self._out: deque[list[tuple[Link, Arrived]]] = deque()
         self._news = asyncio.Event()
 
     async def connect(self) -> None:
@@ -85,18 +85,18 @@ class Mqtt:
                 raise ConnectError(self._link.lost)
             self._news.clear()
             await self._news.wait()
-        self._hand = [self._held.popleft() for _ in range(min(BATCH, len(self._held)))]
-        self._bytes -= sum(len(message.payload) for _, message in self._hand)
+        hand = [self._held.popleft() for _ in range(min(BATCH, len(self._held)))]
+        self._out.append(hand)
+        self._bytes -= sum(len(message.payload) for _, message in hand)
         if self._link is not None and len(self._held) < HELD and self._bytes < HELD_BYTES:
             self._link.resume()
-        return [_msg(message) for _, message in self._hand]
+        return [_msg(message) for _, message in hand]
 
     async def acknowledge(self) -> None:
-        """The broker may forget what was delivered, as far as it came by the connection that is still there."""
-        for link, message in self._hand:
+        """The broker may forget the oldest batch, as far as it came by the connection that is still there."""
+        for link, message in self._out.popleft():
             if link is self._link:
                 link.acknowledge(message)
-        self._hand = []
 
     async def close(self) -> None:
         link, self._link = self._link, None

@@ -1,6 +1,6 @@
-"""`stdin`: reads the program's standard input line by line until it ends. One flow at a time can have it.
+"""`stdin`: reads the program's standard input until it ends. One flow at a time can have it.
 
-Field as documented for Benthos: `scanner.lines` with `max_buffer_size`. Where the input is a pipe or a terminal nothing is read before
+Field as documented for Benthos: `scanner` (`setpoint.flows.inputs.scanner`). Where the input is a pipe or a terminal nothing is read before
 there is something, and a flow that stops while waiting takes nothing with it.
 """
 
@@ -12,8 +12,8 @@ from typing import Final
 
 from setpoint.flows.component import ConnectError, Context, Msg
 from setpoint.flows.component import Fields as ComponentFields
-from setpoint.flows.inputs.file import CHUNK, Scanner
-from setpoint.flows.inputs.lines import Lines
+from setpoint.flows.inputs.file import CHUNK
+from setpoint.flows.inputs.scanner import Scanner
 from setpoint.services.blocking import in_thread
 
 _STDIN: Final = 0
@@ -27,7 +27,7 @@ class Stdin:
         scanner: Scanner = Scanner()
 
     def __init__(self, fields: Fields, context: Context) -> None:
-        self._lines = Lines(fields.scanner.lines.max_buffer_size, context.failed)
+        self._cutter = fields.scanner.start(context.failed)
         self._ended = False
 
     async def connect(self) -> None:
@@ -44,8 +44,8 @@ class Stdin:
             return None
         chunk = await self._chunk()
         self._ended = not chunk
-        lines = self._lines.feed(chunk) if chunk else self._lines.end()
-        return [Msg(line, {}) for line in lines]
+        payloads = self._cutter.feed(chunk) if chunk else self._cutter.end()
+        return [Msg(payload, {}) for payload in payloads]
 
     async def _chunk(self) -> bytes:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ Fields as documented for benthos-umh; there is one broker, so `broker_address` i
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from typing import Annotated
 
@@ -41,7 +42,8 @@ class Uns:
         self._topics = fields.umh_topics
         self._group = fields.consumer_group or context.bridged_by or context.flow
         self._subscription: Subscription | None = None
-        self._read_to = -1
+        self._out: deque[int] = deque()  # the last offset of each batch that is out
+        self._committed = -1
 
     async def connect(self) -> None:
         await self.close()
@@ -60,7 +62,7 @@ class Uns:
             messages = await self._subscription.read(BATCH)
         except BrokerError as error:
             raise ConnectError(str(error)) from error
-        self._read_to = messages[-1].offset if messages else self._read_to
+        self._out.append(messages[-1].offset if messages else -1)
         return [
             Msg(
                 message.payload,
@@ -71,9 +73,11 @@ class Uns:
 
     async def acknowledge(self) -> None:
         """The group goes on after what was delivered. What cannot be committed now is read again after a restart: at least once."""
-        if self._subscription is not None and self._read_to >= 0:
+        offset = self._out.popleft()
+        if self._subscription is not None and offset > self._committed:  # less, where the log was subscribed to anew
             with suppress(BrokerError):  # the next read says what is the matter with the broker
-                await self._subscription.commit(self._read_to)
+                await self._subscription.commit(offset)
+                self._committed = offset
 
     async def close(self) -> None:
         subscription, self._subscription = self._subscription, None

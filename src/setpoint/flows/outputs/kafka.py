@@ -1,7 +1,7 @@
 """`kafka`: writes to topics of a Kafka cluster.
 
 Fields as documented for Benthos' `kafka` and `kafka_franz` (`setpoint.flows.kafka` has those of the connection): `topic`, `key`,
-`partition` and `timestamp_ms`, which may take values of the message (`setpoint.flows.outputs.interpolation`); `partitioner`; `compression`;
+`partition` and `timestamp_ms`, which may take values of the message (`setpoint.flows.interpolation`); `partitioner`; `compression`;
 `metadata` says which meta become headers, by default all of them in `kafka` and none in `kafka_franz`; `static_headers`; `max_msg_bytes`;
 `timeout`, in which a batch must be taken; `batching`, of the client to the brokers. A message with the meta `kafka_tombstone_message: true`
 and no payload is a tombstone.
@@ -22,8 +22,8 @@ from pydantic import AfterValidator, Field
 
 from setpoint.flows.component import ConnectError, Context, Duration, MessageError, Msg, WriteError, serialized
 from setpoint.flows.component import Fields as ComponentFields
+from setpoint.flows.interpolation import Interpolated
 from setpoint.flows.kafka import CONNECT_WITHIN, Batching, KafkaFields
-from setpoint.flows.outputs.interpolation import Interpolated
 from setpoint.namespace import BrokerError
 from setpoint.namespace.kafka.client import LIBRARY
 from setpoint.namespace.kafka.writer import Outgoing, Writer

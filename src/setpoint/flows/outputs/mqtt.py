@@ -1,7 +1,7 @@
 """`mqtt`: publishes to topics of an MQTT broker.
 
 Fields as documented for Benthos (`setpoint.flows.mqtt` has those of the connection): `topic`, which may take values of the message
-(`setpoint.flows.outputs.interpolation`), `qos`, `retained` or `retained_interpolated`, `max_in_flight` and `write_timeout`. A message whose
+(`setpoint.flows.interpolation`), `qos`, `retained` or `retained_interpolated`, `max_in_flight` and `write_timeout`. A message whose
 topic is none is set aside. `max_in_flight`, the messages under way at once, is 20 rather than 64: with MQTT 3.1.1 a broker cannot say how
 many it allows, and Mosquitto, whose default is 20, ends the connection of a client that sends more at QoS 2. One of MQTT 5 says it, and is
 heeded.
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from pydantic import AfterValidator, Field
 
 from setpoint.flows.component import ConnectError, Context, Duration, MessageError, Msg, WriteError, serialized
+from setpoint.flows.interpolation import Interpolated
 from setpoint.flows.mqtt import Connector, MqttFields, topic_fault
-from setpoint.flows.outputs.interpolation import Interpolated
 
 if TYPE_CHECKING:
     from setpoint.services.mqtt import Link

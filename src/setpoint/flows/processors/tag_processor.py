@@ -63,20 +63,21 @@ class TagProcessor:
         return Several(self._series(payload, meta) for payload, meta in outputs)
 
     def _series(self, payload: Any, meta: Meta) -> Msg:
-        missing = [name for name in REQUIRED if not meta.get(name)]
-        if missing:
-            raise MessageError(
-                f"msg.meta lacks {', '.join(missing)}: set {'them' if len(missing) > 1 else 'it'} in defaults"
-            )
-        meta["umh_topic"] = meta["topic"] = _topic(
-            meta["location_path"], meta["data_contract"], meta.get("virtual_path", ""), meta["tag_name"]
-        )
+        location, contract, name = meta.get("location_path"), meta.get("data_contract"), meta.get("tag_name")
+        if not (location and contract and name):
+            raise MessageError(_missing(meta))
+        meta["umh_topic"] = meta["topic"] = _topic(location, contract, meta.get("virtual_path", ""), name)
         stamp = meta.get("timestamp_ms")
         timestamp_ms = int(self._clock() * 1000) if not stamp else _milliseconds(stamp)
         return Msg({"timestamp_ms": timestamp_ms, "value": _value(payload, meta.get("datatype"))}, meta)
 
 
-@lru_cache(16_384)
+def _missing(meta: Meta) -> str:
+    missing = [name for name in REQUIRED if not meta.get(name)]
+    return f"msg.meta lacks {', '.join(missing)}: set {'them' if len(missing) > 1 else 'it'} in defaults"
+
+
+@lru_cache(65_536)
 def _topic(location_path: str, contract: str, virtual_path: str, name: str) -> str:
     """The topic of these parts; doubled and outer dots, which templates leave behind, are taken away."""
     try:

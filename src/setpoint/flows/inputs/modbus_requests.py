@@ -1,28 +1,20 @@
-"""From addresses to requests, and from registers to values.
+"""From addresses to requests.
 
 Neighbouring addresses are read together: a request covers a run of them without gaps, or, where filling is allowed, with gaps up to a
 number of registers, and never more than the protocol allows (125 registers, 2000 bits).
-
-A register is 16 bits. Values of several registers come in four orders, named by where the bytes of the number ABCD (A most significant)
-lie: ABCD; CDAB, words swapped; BADC, bytes swapped within words; DCBA, both. Single registers and texts know only the swap within words.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from setpoint.flows.component import Meta
-from setpoint.flows.inputs.modbus_fields import MAX_REGISTERS, Address, ModbusFields, safe_name
+from setpoint.flows.inputs.modbus_fields import ModbusFields
+from setpoint.flows.modbus_address import MAX_REGISTERS, Address, safe_name
+from setpoint.flows.modbus_values import Decode, decoder
 
 MAX_BITS: Final = 2000
-_FORMATS: Final = {
-    "INT16": ">h", "UINT16": ">H", "INT32": ">i", "UINT32": ">I", "INT64": ">q", "UINT64": ">Q", "FLOAT16": ">e", "FLOAT32": ">f",
-    "FLOAT64": ">d", "INT8H": ">bx", "INT8L": ">xb", "UINT8H": ">Bx", "UINT8L": ">xB",
-}  # fmt: skip
-
-Decode = Callable[[Sequence[Any]], Any]
 
 
 class Tag(NamedTuple):
@@ -109,56 +101,3 @@ def _json_type(address: Address) -> str:
     if output in ("", "native"):
         return "string" if address.type == "STRING" else "bool" if address.type == "BOOL" else "number"
     return {"STRING": "string", "BOOL": "bool"}.get(output, "number")
-
-
-def decoder(address: Address, order: str, string_location: str) -> Decode:
-    """The function from the registers (or the bit) of this address to its value."""
-    output = _output(address)
-    if address.in_bits:
-        return lambda bits: output(int(bits[0]))
-    swapped = order in ("BADC", "DCBA")
-    if address.type in ("BIT", "BOOL"):
-        bit = (address.bit + 8) % 16 if swapped else address.bit
-        return lambda registers: output(registers[0] >> bit & 1)
-    if address.type == "STRING":
-        return lambda registers: output(_text(registers, swapped=swapped, location=string_location))
-    backwards = order in ("CDAB", "DCBA")
-    unpack = struct.Struct(_FORMATS[address.type]).unpack
-    word = struct.Struct(("<" if swapped else ">") + "H" * address.size).pack
-    scale = address.scale
-    if scale:
-        return lambda registers: output(unpack(word(*(registers[::-1] if backwards else registers)))[0] * scale)
-    return lambda registers: output(unpack(word(*(registers[::-1] if backwards else registers)))[0])
-
-
-def _text(registers: Sequence[int], *, swapped: bool, location: str) -> str:
-    """The text in the bytes of the registers up to the first NUL; other than UTF-8 is replaced."""
-    raw = struct.pack(("<" if swapped else ">") + "H" * len(registers), *registers)
-    if location:
-        raw = raw[0 if location == "upper" else 1 :: 2]
-    return raw.partition(b"\0")[0].decode("utf-8", errors="replace")
-
-
-def _output(address: Address) -> Callable[[Any], Any]:
-    """What makes the value into what was asked for. Without being asked, a scaled number is a float and a BOOL a truth value."""
-    if address.output in ("", "native"):
-        return bool if address.type == "BOOL" else _as_is
-    makers: dict[str, Callable[[Any], Any]] = {
-        "INT64": lambda value: _within(int(value), -(2**63), 2**63 - 1),
-        "UINT64": lambda value: _within(int(value), 0, 2**64 - 1),
-        "UINT16": lambda value: _within(int(value), 0, 2**16 - 1),
-        "FLOAT64": float,
-        "STRING": str,
-        "BOOL": bool,
-    }
-    return makers[address.output]
-
-
-def _as_is(value: Any) -> Any:
-    return value
-
-
-def _within(value: int, low: int, high: int) -> int:
-    if not low <= value <= high:
-        raise ValueError(f"{value} does not fit into the output type ({low} to {high})")
-    return value
