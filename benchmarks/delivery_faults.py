@@ -106,8 +106,9 @@ def posting(port: int, least: int) -> Iterator[list[int]]:
 
 
 def disk_full(folder: Path, count: int) -> Outcome:
-    """The disk below the data directory is full for a while. Messages have 10 kB of meta, so that they need room."""
-    padded = TAG.replace("return msg;", "msg.meta.pad = 'x'.repeat(10000);\nreturn msg;")
+    """The disk below the data directory is full for a while. Messages have 20 kB of meta that do not compress, so that they need room."""
+    noise = "Array.from({length: 2000}, () => Math.random().toString(36).slice(2)).join('')"
+    padded = TAG.replace("return msg;", f"msg.meta.pad = {noise};\nreturn msg;")
     disk = folder / "disk"
     disk.mkdir()
     mounted = subprocess.run(

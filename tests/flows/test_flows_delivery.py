@@ -361,6 +361,7 @@ def test_what_a_processor_holds_back_is_not_acknowledged(bench: Bench) -> None:
         bench.joins.at = None
         bench.source.give(5)
         await until(lambda: bench.joins.held == 1)
+        assert bench.status.dropped == 0  # kept back is not left out
         await bench.engine.stop("f")
         assert (bench.target.taken[-1], bench.source.acknowledged) == ([5], 5)
 

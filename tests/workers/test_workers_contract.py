@@ -14,7 +14,16 @@ from setpoint.workers import bridge, broker, connection, container_monitor, flow
 from setpoint.workers.catalogue import find_machine, machines
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "contract.yaml").read_text())
-MACHINES = ["bridge", "connection", "redpanda", "container_monitor", "agent_monitor", "benthos_flow", "topic_browser", "stream_processor"]
+MACHINES = [
+    "bridge",
+    "connection",
+    "redpanda",
+    "container_monitor",
+    "agent_monitor",
+    "benthos_flow",
+    "topic_browser",
+    "stream_processor",
+]
 
 
 def expand(names: list[str], groups: dict[str, list[str]]) -> Iterator[str]:

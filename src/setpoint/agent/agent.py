@@ -65,7 +65,9 @@ class Agent:
         contacts = Contacts()
         self.contracts = ContractBook()
         self.broker.undeclared = lambda: self.contracts.undeclared
-        self._engine = FlowEngine(self.broker, contacts=contacts, contracts=self.contracts, letters=self.letters)
+        self._engine = FlowEngine(
+            self.broker, contacts=contacts, contracts=self.contracts, letters=self.letters, base=config.resolve().parent
+        )
         programs = programs_of(env)
         self._benthos = BenthosFlows(data / BENTHOS, programs, open_backend=self._processes.open)
         checker = Checker(source=config.name, env=env, engine=self._engine, programs=programs)

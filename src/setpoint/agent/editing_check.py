@@ -53,4 +53,6 @@ def checked(text: str, file: Path, env: Mapping[str, str]) -> Checked:
 
 def _check(text: str, file: Path, env: Mapping[str, str]) -> Configuration:
     unopened = EmbeddedBroker(os.devnull)  # flows that write to the broker are compiled against it, never opened
-    return Checker(source=str(file), env=env, engine=FlowEngine(unopened), programs=programs_of(env)).check(text)
+    return Checker(
+        source=str(file), env=env, engine=FlowEngine(unopened, base=file.resolve().parent), programs=programs_of(env)
+    ).check(text)

@@ -274,6 +274,9 @@ def _configured(text: str, file: str) -> Any:
     from setpoint.namespace import EmbeddedBroker
 
     unopened = EmbeddedBroker(os.devnull)  # flows that write to the broker are compiled against it, never opened
-    return Checker(source=file, env=os.environ, engine=FlowEngine(unopened), programs=programs_of(os.environ)).check(
-        text
-    )
+    return Checker(
+        source=file,
+        env=os.environ,
+        engine=FlowEngine(unopened, base=Path(file).resolve().parent),
+        programs=programs_of(os.environ),
+    ).check(text)

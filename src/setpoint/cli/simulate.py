@@ -157,7 +157,9 @@ def tree_in(file: Path) -> Any:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise Trouble(f"{file} cannot be read: {why}", "name a config.yaml") from None
     unopened = EmbeddedBroker(os.devnull)
-    found = Checker(source=str(file), env=os.environ, engine=FlowEngine(unopened)).check(text)
+    found = Checker(source=str(file), env=os.environ, engine=FlowEngine(unopened, base=file.resolve().parent)).check(
+        text
+    )
     if found.errors:
         raise Trouble(str(found.errors[0]), f"see them all with: setpoint check {shlex.quote(str(file))}")
     try:

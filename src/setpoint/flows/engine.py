@@ -47,12 +47,14 @@ class FlowEngine:
         contacts: Contacts | None = None,
         contracts: ContractBook | None = None,
         letters: Path | None = None,
+        base: Path | None = None,
     ) -> None:
         """`broker` is where `uns` outputs write; without one a flow with such an output is refused. It is the caller's to open and close.
 
         `clock` gives wall time in seconds (message timestamps); `now` monotonic time (default: the loop's); `rng` the jitter.
         `contacts` is told of every device that answers a flow. `contracts` are what `uns` outputs check messages against.
         `letters` is the folder in which flows without a ``dead_letter`` output keep some of what failed; without it they only count it.
+        `base` is where the relative paths of files that a flow consists of begin; that of the process by default.
         """
         self._broker = broker
         self._clock = clock
@@ -61,6 +63,7 @@ class FlowEngine:
         self._contacts = contacts or Contacts()
         self._contracts = contracts
         self._letters = letters
+        self._base = base
         self._flows: dict[str, Flow] = {}
         self._watchers: dict[str, list[Watcher]] = {}
         self._news: dict[str, tuple[float, asyncio.Handle]] = {}
@@ -68,8 +71,10 @@ class FlowEngine:
 
     def compile(self, config: Mapping[str, Any]) -> FlowPlan:
         """The checked flow with its machine (`FlowPlan.machine`), nothing opened. Raises `FlowConfigError` with all faults at once."""
-        plan = compile_flow(config)
-        ends = [end for end in (plan.config.input, plan.config.output) if end.kind == "uns"]
+        plan = compile_flow(config, base=self._base)
+        ends = [
+            end for end in (plan.config.input, plan.config.output, plan.config.dead_letter) if end and end.kind == "uns"
+        ]
         if ends and self._broker is None:
             raise FlowConfigError([FlowProblem(end.path, "there is no broker", "give the engine one") for end in ends])
         return plan

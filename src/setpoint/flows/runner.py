@@ -290,7 +290,8 @@ class Flow:
                 carried.ready.append(end.data)
                 carried.origins.append(msg)
             elif end.final_state == DROPPED:
-                self._set(dropped=self.status.dropped + 1)
+                if not isinstance(self._processors.get(end.path[-2]), Holding):  # that one only keeps it back
+                    self._set(dropped=self.status.dropped + 1)
             else:
                 state, reason = (end.error.state, end.error.message) if end.error else (end.final_state, "ended there")
                 carried.letters.append(Letter(end.data if isinstance(end.data, Msg) else msg, state, reason))
