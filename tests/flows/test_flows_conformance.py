@@ -57,6 +57,7 @@ def working(table: Any, kind: str, folder: Path, url: str = "tcp://127.0.0.1:1")
         "nodered_js": {"code": "return msg;"},
         "batch": {"count": 2},
         "dedupe": {"cache": "c", "key": "${! content() }"},
+        "envelope": {"do": "seal"},
         "rate_limit": {"resource": "r"},
         "unarchive": {"format": "lines"},
         "machine": {"definition": {"name": "m", "states": {"a": {"on_complete": "b"}, "b": {"final": True}}}},

@@ -243,3 +243,42 @@ def test_what_is_no_topic_of_the_namespace_is_left_out(tmp_path: Path) -> None:
         assert list(browser.index.names()) == ["umh.v1.acme.a._raw.x"]
 
     play(tmp_path, story)
+
+
+def test_a_log_that_was_made_anew_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offsets that begin again are another log: the last values are asked for again, and nothing is passed over as old."""
+    monkeypatch.setattr(following, "PAUSES_S", (0.01, 0.01))
+    topic = "umh.v1.acme._raw.x"
+    log = [[Message(topic, b"old", {}, 1, 100)], [Message(topic, b"new", {}, 1, 0)]]
+
+    class Remade:
+        """A broker whose log begins again under its readers, as that of a cluster that lost it does."""
+
+        def __init__(self) -> None:
+            self.begun = 0
+
+        def subscribe(self, group: str, **options: Any) -> Any:
+            self.begun += 1
+            return self
+
+        async def topics(self, contains: str = "") -> list[TopicInfo]:
+            return [] if self.begun == 1 else [TopicInfo(topic, b"new", {}, 1, 0, 1)]
+
+        async def read(self, limit: int) -> list[Message]:
+            return log.pop(0) if log else await asyncio.Event().wait() or []
+
+        async def close(self) -> None:
+            pass
+
+    async def main() -> None:
+        broker: Any = Remade()
+        browser = Browser(broker)
+        await browser.begin(LIMITS)
+        async with asyncio.timeout(10):
+            await until(lambda: broker.begun == 2 and browser.following, browser)
+        entry = browser.index.get(topic)
+        assert entry is not None
+        assert (entry.payload, entry.count) == (b"new", 1)
+        await browser.end()
+
+    asyncio.run(main())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -52,16 +52,18 @@ class LogReader:
                 _take(fetched, row, wanted)
         return fetched
 
-    def topics(self, contains: str, latest: Callable[[], recent.Recent]) -> list[TopicInfo]:
-        """The last value of every topic that has `contains` in its name; `latest` gives what the table does not have yet."""
+    def topics(self, contains: str, unwritten: Callable[[], Sequence[recent.Recent]]) -> list[TopicInfo]:
+        """The last value of every topic that has `contains` in its name; `unwritten` gives what the table does not have yet, in order."""
         while True:
             with self._checked(), self._snapshot() as complete_to:
-                overlay = latest()
-                if overlay.base != complete_to:
+                overlays = unwritten()
+                if overlays[0].base != complete_to:
                     continue  # the table was written just now, and the two do not fit together: look again
-                changes = overlay.copy()
-                written = recent.read(self._connection, contains)
-            return recent.merged(written, changes, contains)
+                changes = [overlay.copy() for overlay in overlays]
+                known = recent.read(self._connection, contains)
+            for change in changes:
+                recent.merge(known, change, contains)
+            return [known[topic] for topic in sorted(known)]
 
     @contextmanager
     def _snapshot(self) -> Iterator[int]:

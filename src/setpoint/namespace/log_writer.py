@@ -15,8 +15,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,8 @@ class LogWriter:
         self._wall, self._monotonic = wall, monotonic
         self.damaged = False
         self._uncertain = False
+        self.unwritten: tuple[recent.Recent, ...] = ()
+        self._flush: recent.Flush | None = None
         self._opened = monotonic()
         self._connection, self.recovered_from = log_file.connect(path, durability, self._load)
 
@@ -63,17 +66,20 @@ class LogWriter:
         self.first = self._oldest(connection)
         self.positions: dict[str, int] = dict(connection.execute("SELECT name, next FROM positions"))
         self._known = {hash(topic) for (topic,) in connection.execute("SELECT topic FROM topics")}
-        self.recent = recent.Recent(connection.execute("SELECT value FROM meta WHERE key = 'indexed'").fetchone()[0])
-        missing = connection.execute(
-            "SELECT first, stamp, data FROM log WHERE last >= ? ORDER BY last", (self.recent.base,)
-        )
+        base = connection.execute("SELECT value FROM meta WHERE key = 'indexed'").fetchone()[0]
+        there = dict(connection.execute("SELECT topic, last FROM topics WHERE last >= ?", (base,)))  # by half a flush
+        self._flush = None
+        self.unwritten = (recent.Recent(base),)
+        missing = connection.execute("SELECT first, stamp, data FROM log WHERE last >= ? ORDER BY last", (base,))
         for first, stamp, data in missing:
             with contextlib.suppress(ValueError):  # a damaged row: reported when it is read
                 messages = records.restored(records.split(data), first=first, stamp=stamp)
-                self._index(messages, first=first, stamp=stamp, size=records.size_of(messages))
+                lacking = [message for message in messages if message.offset > there.get(message.topic, -1)]
+                offsets = [message.offset for message in lacking]
+                self._index(lacking, offsets=offsets, stamp=stamp, size=records.size_of(lacking))
 
-    def _index(self, messages: Sequence[Message], *, first: int, stamp: int, size: int) -> None:
-        self.recent.add(messages, first=first, stamp=stamp, size=size)
+    def _index(self, messages: Sequence[Message], *, offsets: Iterable[int], stamp: int, size: int) -> None:
+        self.unwritten[-1].add(messages, offsets=offsets, stamp=stamp, size=size)
         self._known.update([hash(message.topic) for message in messages])
 
     @property
@@ -98,11 +104,8 @@ class LogWriter:
             self.next, self._total = rows[-1][0] + 1, rows[-1][4]
         offset = first
         for batch in batches:
-            self._index(batch.messages, first=offset, stamp=stamp, size=batch.size)
+            self._index(batch.messages, offsets=count(offset), stamp=stamp, size=batch.size)
             offset += len(batch.messages)
-        if self.flush_is_due:
-            with contextlib.suppress(BrokerError):  # what was appended is durable; housekeeping tries again and reports
-                self.flush()
         return first, stamp
 
     def _rows(self, batches: Sequence[Batch], first: int, stamp: int) -> list[Row]:
@@ -138,18 +141,27 @@ class LogWriter:
                 self._load(self._connection)
         self._uncertain = False
 
-    def flush(self) -> None:
-        """Writes the last values of topics that changed since they were written last."""
-        if self.recent.base == self.next:
-            return
+    def flush(self) -> bool:
+        """Writes a part of the last values of topics that changed since they were written last; whether there is more to write."""
+        if self._flush is None:
+            last = self.unwritten[-1]
+            if last.base == self.next:
+                return False
+            self._flush = recent.Flush(last, self.next)
+            self.unwritten = (last, recent.Recent(self.next))
         with self._checked("written"), self._transaction():
-            recent.write(self._connection, self.recent, self.next)
-        self.recent = recent.Recent(self.next)
+            complete = self._flush.write_some(self._connection)
+        self._flush.parted()
+        if complete:
+            self._flush = None
+            self.unwritten = self.unwritten[1:]
+        return not complete
 
     @property
     def flush_is_due(self) -> bool:
         """Whether so much has changed that memory asks for a flush."""
-        return len(self.recent) >= FLUSH_TOPICS or self.recent.size >= FLUSH_BYTES
+        latest = self.unwritten[-1]
+        return len(latest) >= FLUSH_TOPICS or latest.size >= FLUSH_BYTES
 
     def trim(self, retention_ms: int, retention_bytes: int) -> bool:
         """Deletes some of what is older than `retention_ms` or beyond the newest `retention_bytes` (0: no limit).
@@ -160,7 +172,7 @@ class LogWriter:
             cut = self._cut(retention_ms, retention_bytes)
             if cut is None:
                 return self._shrink()
-        self.flush()  # so that no value is left that only the deleted rows know
+        self._flush_all()  # so that no value is left that only the deleted rows know
         with self._checked("written"):
             self._connection.execute("DELETE FROM log WHERE last <= ?", (cut,))
             self.first = self._oldest(self._connection)
@@ -195,9 +207,14 @@ class LogWriter:
     def close(self) -> None:
         """Writes what is not written yet and lets go of the file, which is done even if it raises."""
         try:
-            self.flush()
+            self._flush_all()
         finally:
             self._connection.close()
+
+    def _flush_all(self) -> None:
+        newest = self.next
+        while self._flush is not None or self.unwritten[-1].base < newest:
+            self.flush()
 
     def _age(self) -> int:
         return int(self._age_at_open + (self._monotonic() - self._opened) * 1000)

@@ -1,8 +1,9 @@
 """The last value of every topic: a table, and in memory what has happened to it of late.
 
 Writing a topic's row for each message would cost more than the message. So what happened since the table was last
-written is kept in a `Recent`, and written in one go now and then. The log itself makes that safe: the table says up
-to which offset it is complete, and after a crash the messages from there on are taken from the log again.
+written is kept in a `Recent`, and written now and then. The log itself makes that safe: the table says up to which offset it
+is complete, and after a crash the messages from there on are taken from the log again. Writing goes in parts, so
+that publishers need not wait for all of it; a row says itself up to which message of its topic it is right.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from itertools import count, repeat
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -19,8 +20,8 @@ import msgspec
 from setpoint.namespace.broker import Message, TopicInfo
 
 _COLUMNS: Final = 6
-_ROWS_A_STATEMENT: Final = 250
-"""One statement is one hand-over of the interpreter lock. SQLite allows 32,766 variables at least."""
+_ROWS_A_STATEMENT: Final = 1_000
+"""One statement is one hand-over of the interpreter lock, and some milliseconds in which nothing else is written."""
 
 
 class Recent:
@@ -36,11 +37,11 @@ class Recent:
     def __len__(self) -> int:
         return len(self._latest)
 
-    def add(self, messages: Sequence[Message], *, first: int, stamp: int, size: int) -> None:
-        """Takes in messages with the offsets from `first` on, written at `stamp` (ms since 1970)."""
+    def add(self, messages: Sequence[Message], *, offsets: Iterable[int], stamp: int, size: int) -> None:
+        """Takes in messages with these offsets, written at `stamp` (ms since 1970)."""
         topics = [message.topic for message in messages]
         with self._lock:
-            self._latest.update(zip(topics, zip(messages, count(first), repeat(stamp)), strict=False))
+            self._latest.update(zip(topics, zip(messages, offsets, repeat(stamp)), strict=False))
             self._counts.update(topics)
             self.size += size
 
@@ -58,14 +59,39 @@ class Recent:
 
 def write(connection: sqlite3.Connection, recent: Recent, complete_to: int) -> None:
     """Adds `recent` to the table, which is complete up to but excluding the offset `complete_to` then. Within a transaction."""
-    rows = [
-        (info.topic, info.payload, msgspec.msgpack.encode(info.headers), info.timestamp_ms, info.offset, info.count)
-        for info in recent.copy().values()
-    ]
-    for start in range(0, len(rows), _ROWS_A_STATEMENT):
-        part = rows[start : start + _ROWS_A_STATEMENT]
-        connection.execute(_upsert(len(part)), [value for row in part for value in row])
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'indexed'", (complete_to,))
+    flush = Flush(recent, complete_to)
+    while not flush.write_some(connection):
+        flush.parted()
+
+
+class Flush:
+    """Adds `recent` to the table, a part at a time; with the last part the table is complete up to but excluding `complete_to`."""
+
+    def __init__(self, recent: Recent, complete_to: int) -> None:
+        self._infos = list(recent.copy().values())
+        self._complete_to = complete_to
+        self._written = self._parted = 0
+
+    def write_some(self, connection: sqlite3.Connection) -> bool:
+        """Writes the next part, within a transaction; whether it was the last. `parted` says that the transaction took effect."""
+        part = self._infos[self._written : self._written + _ROWS_A_STATEMENT]
+        encode = msgspec.msgpack.encode
+        values = [
+            value
+            for info in part
+            for value in (info.topic, info.payload, encode(info.headers), info.timestamp_ms, info.offset, info.count)
+        ]
+        if part:
+            connection.execute(_upsert(len(part)), values)
+        self._parted = self._written + len(part)
+        if self._parted < len(self._infos):
+            return False
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'indexed'", (self._complete_to,))
+        return True
+
+    def parted(self) -> None:
+        """The part was written for good."""
+        self._written = self._parted
 
 
 def _upsert(rows: int) -> str:
@@ -88,10 +114,11 @@ def read(connection: sqlite3.Connection, contains: str) -> dict[str, TopicInfo]:
     }
 
 
-def merged(written: dict[str, TopicInfo], recent: dict[str, TopicInfo], contains: str) -> list[TopicInfo]:
-    """Both together, ordered by topic."""
+def merge(written: dict[str, TopicInfo], recent: dict[str, TopicInfo], contains: str) -> None:
+    """Adds `recent` to what is known. What that has of it already is not counted again."""
     for topic, info in recent.items():
         if contains in topic:
             before = written.get(topic)
+            if before and before.offset >= info.offset:
+                continue
             written[topic] = msgspec.structs.replace(info, count=info.count + before.count) if before else info
-    return [written[topic] for topic in sorted(written)]

@@ -122,12 +122,18 @@ class Session:
 
     async def topics(self, contains: str) -> list[TopicInfo]:
         """The last values. Raises `BrokerError`."""
-        return await self._reading.run(self._files.reader.topics, contains, lambda: self._writer.recent)
+        return await self._reading.run(self._files.reader.topics, contains, lambda: self._writer.unwritten)
 
     async def trim(self) -> None:
         """Applies retention, a little at a time so that publishing goes on in between. Raises `BrokerError`."""
         retention_ms, retention_bytes = self.retention
+        await self._flush()
         while await self._writing.run(self._writer.trim, retention_ms, retention_bytes):
+            pass
+
+    async def _flush(self) -> None:
+        """Writes the last values of topics, a part at a time so that publishing goes on in between. Raises `BrokerError`."""
+        while await self._writing.run(self._writer.flush):
             pass
 
     async def stats(self) -> BrokerStats:
@@ -196,8 +202,8 @@ class Session:
                 if self.commits.fault:
                     await self._writing.run(self._writer.probe)
                     self.commits.fault = ""
-                if loop.time() - flushed >= FLUSH_EVERY:
-                    await self._writing.run(self._writer.flush)
+                if loop.time() - flushed >= FLUSH_EVERY or self._writer.flush_is_due:
+                    await self._flush()
                     flushed = loop.time()
                 if loop.time() - trimmed >= TRIM_EVERY:
                     await self.trim()

@@ -10,6 +10,7 @@ from setpoint.flows.processors.batch import Batch
 from setpoint.flows.processors.branch import BranchFields, branch
 from setpoint.flows.processors.dedupe import Dedupe
 from setpoint.flows.processors.downsampler import Downsampler
+from setpoint.flows.processors.envelope import EnvelopeFields, envelope
 from setpoint.flows.processors.log import Log
 from setpoint.flows.processors.machine import Machine, MachineFields
 from setpoint.flows.processors.mapping import MappingFields, MutationFields, mapping
@@ -26,6 +27,7 @@ PROCESSORS: dict[str, Kind[Processor]] = {
     "branch": Kind(BranchFields, branch),
     "dedupe": Kind(Dedupe.Fields, Dedupe),
     "downsampler": Kind(Downsampler.Fields, Downsampler),
+    "envelope": Kind(EnvelopeFields, envelope),
     "log": Kind(Log.Fields, Log),
     "machine": Kind(MachineFields, Machine),
     "mapping": Kind(MappingFields, mapping),

@@ -146,8 +146,12 @@ class Browser:
         self.index = index = await self._load()
         self.following, self._fault = True, ""
         self.changed()
+        last = -1
         while True:
             messages = await subscription.read(CHUNK)
+            if messages[0].offset <= last:
+                raise BrokerError(f"the log was read up to offset {last} and goes on before that: it is another log")
+            last = messages[-1].offset
             index.update(messages, loop.time())
             self._messages += len(messages)
             for listener in self._listeners:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -82,9 +81,8 @@ class KafkaIndex:
 
     def add(self, messages: Sequence[Message], position: int) -> None:
         """Takes in the messages that come next in the log; `position` is behind them."""
-        for _, run in groupby(enumerate(messages), key=lambda at: at[1].offset - at[0]):
-            row = [message for _, message in run]  # without a gap in the offsets
-            self._recent.add(row, first=row[0].offset, stamp=0, size=size_of(row))
+        offsets = [message.offset for message in messages]
+        self._recent.add(messages, offsets=offsets, stamp=0, size=size_of(messages))
         for topic in {message.topic for message in messages} - self._known:
             self._known.add(topic)
             there = self._connection.execute("SELECT 1 FROM topics WHERE topic = ?", (topic,)).fetchone()
@@ -117,7 +115,8 @@ class KafkaIndex:
             written = recent.read(self._connection, contains)
         except sqlite3.Error as fault:
             raise BrokerError(f"the last values cannot be read from {self._path}: {fault}") from fault
-        return recent.merged(written, self._recent.copy(), contains)
+        recent.merge(written, self._recent.copy(), contains)
+        return [written[topic] for topic in sorted(written)]
 
     def close(self) -> None:
         """Writes what changed and lets go of the file."""

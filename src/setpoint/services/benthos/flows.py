@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -32,6 +34,7 @@ from setpoint.services.blocking import in_thread
 from setpoint.services.ports import Ports
 from setpoint.services.processes import LogCursor, ProcessBackend, ProcessSpec
 from setpoint.services.processes.spec import INHERITED
+from setpoint.services.swap import candidate, swap
 
 DIGEST: Final = "SETPOINT_FLOW"
 """The variable that says which config a process runs."""
@@ -39,6 +42,9 @@ STOP_S: Final = 5.0
 """Benthos delivers what it has read when it is told to stop; after that it is killed."""
 PORTS: Final = "ports.json"
 WANTED: Final = "wanted"
+TOKEN: Final = "token"
+LINK: Final = "/#"
+"""Stands between the name of a flow and that of a link in the names of ports."""
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::[^}]*)?\}")
 
 OpenBackend = Callable[[], Awaitable[ProcessBackend]]
@@ -60,6 +66,13 @@ class Look(msgspec.Struct, frozen=True):
     finished: bool = False
     state: str = "not started"
     """How its process is, for people."""
+
+
+class Link(NamedTuple):
+    """A way over loopback to or from the process of a flow: where the side that takes listens, and what the side that gives must show."""
+
+    port: int = 0
+    token: str = ""
 
 
 class _One:
@@ -94,6 +107,7 @@ class BenthosFlows:
         self._ports: Ports | None = None
         self._flows: dict[str, _One] = {}
         self._turns: dict[str, asyncio.Lock] = {}
+        self._tokens: dict[str, str] = {}
 
     async def start(self, name: str, config: Mapping[str, Any], *, level: Level = "INFO") -> None:
         """Have this flow running with this config. Idempotent. The new config is judged before what runs is touched.
@@ -125,24 +139,59 @@ class BenthosFlows:
                     await backend.stop(_process(name))
 
     async def remove(self, name: str) -> None:
-        """Stop it and forget it: its file, its port, its log. Idempotent."""
+        """Stop it and forget it: its file, its ports, its token, its log. Idempotent."""
         async with self._turns.setdefault(name, asyncio.Lock()):
             one = self._flows.pop(name, None)
             if one is not None:
                 one.close()
-            if self._begun():
-                backend = await self._processes()
-                await backend.remove(_process(name))
+            if held := await self._ports_of(name):
+                await (await self._processes()).remove(_process(name))
+                self._tokens.pop(name, None)
                 await in_thread(lambda: shutil.rmtree(self._directory / _process(name), ignore_errors=True))
                 ports = await self._given()
-                await in_thread(lambda: ports.release(name))
+                for port in held:
+                    await in_thread(partial(ports.release, port))
         self._turns.pop(name, None)
+
+    async def _ports_of(self, name: str) -> list[str]:
+        """The names of its ports; there are none where it never was, since a port comes before all else."""
+        if not self._begun():
+            return []
+        return [known for known in (await self._given()).names() if known.partition(LINK)[0] == name]
+
+    async def link(self, name: str, which: str, *, held: bool) -> Link:
+        """A way to or from the process of this flow, the same also after ``kill -9``, until the flow is removed.
+
+        `held`: the side that takes listens, and it is no wonder that the port is taken; else one that somebody took is given up for
+        another. Raises `NoPort`, and `OSError` when the token cannot be kept.
+        """
+        ports = await self._given()
+        claim = await in_thread(lambda: ports.claim(f"{name}{LINK}{which}", running=held))
+        return Link(claim.port, await in_thread(lambda: self._token(name, make=True)))
+
+    async def known_link(self, name: str, which: str) -> Link:
+        """The same, where it was asked for before; else one to nowhere."""
+        if not self._begun():
+            return Link()
+        port = (await self._given()).port(f"{name}{LINK}{which}")
+        return Link(port, await in_thread(lambda: self._token(name, make=False))) if port is not None else Link()
+
+    def _token(self, name: str, *, make: bool) -> str:
+        """What is shown to prove to be the other side: kept in a file for its owner only."""
+        if name not in self._tokens:
+            file = self._directory / _process(name) / TOKEN
+            if not file.exists():
+                if not make:
+                    return ""
+                swap(candidate(file, secrets.token_urlsafe(32).encode()), file)
+            self._tokens[name] = file.read_text(encoding="ascii")
+        return self._tokens[name]
 
     async def keep_only(self, names: Collection[str]) -> None:
         """Remove all others: what an agent left behind that was killed before the config changed."""
         if self._begun():
-            ports = await self._given()
-            for name in [known for known in ports.names() if known not in names]:
+            known = {port.partition(LINK)[0] for port in (await self._given()).names()}
+            for name in known.difference(names):
                 await self.remove(name)
 
     async def look(self, name: str, config: Mapping[str, Any], *, level: Level = "INFO") -> Look:

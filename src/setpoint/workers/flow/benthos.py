@@ -11,15 +11,14 @@ from setpoint.services.benthos.facts import FlowFacts, connected, metrics_troubl
 from setpoint.services.benthos.flows import BenthosFlows, Look, Refused, Rejected
 from setpoint.services.ports import NoPort
 from setpoint.services.processes import ProcessError
-from setpoint.workers.flow.embedded import Stoppable
 from setpoint.workers.flow.seen import REJECTED, FlowObserved, FlowSpec, steady
 
 
 class Benthos:
-    """One flow on Benthos. `before` is what ran it until now, and ends when this has started it."""
+    """One flow on Benthos. `context` is that of its worker."""
 
-    def __init__(self, flows: BenthosFlows, context: Context, before: Stoppable | None = None) -> None:
-        self._flows, self._context, self._replaced = flows, context, before
+    def __init__(self, flows: BenthosFlows, context: Context) -> None:
+        self._flows, self._context = flows, context
         self._refused = ""  # why the last start came to nothing
         self._refused_config: object = None
         self._unwatch: Callable[[], None] | None = None
@@ -74,9 +73,6 @@ class Benthos:
         self._refused = ""
         if self._unwatch is None:
             self._unwatch = self._flows.listen(self._context.path, self._context.observe)
-        if self._replaced is not None:
-            await self._replaced.close()
-            self._replaced = None
 
     async def stop(self) -> None:
         """Have it deliver what it read and end. Idempotent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from setpoint.control.worker import Context
 from setpoint.flows import FlowEngine, FlowStatus
@@ -14,13 +14,6 @@ from setpoint.workers.flow.seen import FlowObserved, FlowSpec, steady
 LOOKS_FOR_RATES = 6
 JUST_NOW_S = 2.0
 """So long after a message a flow still counts as moving: one that reads once a second must not seem to stop between two looks."""
-
-
-class Stoppable(Protocol):
-    """What ran a flow before."""
-
-    async def close(self) -> None:
-        """End it."""
 
 
 class Failures(NamedTuple):
@@ -45,10 +38,10 @@ def _just_now(status: FlowStatus, now: float) -> bool:
 
 
 class Embedded:
-    """One flow in the engine. `before` is what ran it until now, and ends when this starts it."""
+    """One flow in the engine, under a name. `context` is that of its worker."""
 
-    def __init__(self, engine: FlowEngine, context: Context, before: Stoppable | None = None) -> None:
-        self._engine, self._context, self._replaced = engine, context, before
+    def __init__(self, engine: FlowEngine, context: Context, name: str) -> None:
+        self._engine, self._context, self._name = engine, context, name
         self._wanted_config: tuple[Mapping[str, Any], str] | None = None  # what the engine was last asked to run
         self._unwatch: Callable[[], None] | None = None
         self._before = FlowStatus()
@@ -58,7 +51,7 @@ class Embedded:
 
     async def look(self, desired: FlowSpec) -> FlowObserved:
         """Read the engine's counters, from memory."""
-        status = self._engine.status(self._context.path)
+        status = self._engine.status(self._name)
         if status is None:
             self._forget()
             return FlowObserved(fault="not started")
@@ -120,21 +113,18 @@ class Embedded:
 
     async def start(self, desired: FlowSpec) -> None:
         """Have the engine run the flow that is wanted. Idempotent."""
-        if self._replaced is not None:
-            await self._replaced.close()
-            self._replaced = None
         if self._unwatch is None:
-            self._unwatch = self._engine.watch(self._context.path, lambda status: self._context.observe())
-        await self._engine.start(self._context.path, desired.config, bridged_by=desired.bridged_by)
+            self._unwatch = self._engine.watch(self._name, lambda status: self._context.observe())
+        await self._engine.start(self._name, desired.config, bridged_by=desired.bridged_by)
         self._wanted_config = (desired.config, desired.bridged_by)
 
     async def stop(self) -> None:
         """Have the engine deliver what was read and end the flow. Idempotent."""
-        await self._engine.stop(self._context.path)
+        await self._engine.stop(self._name)
 
     async def close(self) -> None:
         """End the flow, if it still runs, and the watch on it."""
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
-        await self._engine.stop(self._context.path)
+        await self._engine.stop(self._name)

@@ -5,7 +5,8 @@ the first moment; the gates only say when the flow may be called up. Idle and ac
 that it runs in error: a connection is lost, or messages failed within the error window. Errors clear when the window has passed.
 
 Which engine runs it is the spec's `engine`: ``auto`` takes the embedded one when it knows every component and field of the config, else
-Benthos, where there is one. What an engine does behind the machine is in `embedded` and `benthos`.
+Benthos, where there is one, for as much of the flow as it can run (`split`). What an engine does behind the machine is in `embedded` and
+`benthos`, and how they are one in `parts`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from setpoint.flows import FlowConfigError, FlowEngine, FlowProblem
 from setpoint.machine import Phase, State, Verdict, guard, held
 from setpoint.services.benthos.flows import BenthosFlows
 from setpoint.services.benthos.program import Programs
-from setpoint.workers.flow.benthos import Benthos
-from setpoint.workers.flow.embedded import Embedded
+from setpoint.workers.flow.parts import Parts
 from setpoint.workers.flow.seen import DEBOUNCE, IDLE_WINDOW, REJECTED, Engine, FlowObserved, FlowSpec
+from setpoint.workers.flow.split import cut_of
 
 Seen = Snapshot[FlowSpec, FlowObserved]
 
@@ -38,8 +39,8 @@ def _because(s: Seen) -> str:
 
 @guard
 def launched_any(s: Seen) -> bool:
-    "the flow runs, with whatever config"
-    return s.observed.up
+    "the flow runs, or a part of it, with whatever config"
+    return s.observed.up or s.observed.partly
 
 
 @guard
@@ -159,7 +160,7 @@ class Flow(Worker[FlowSpec, FlowSpec, FlowObserved]):
 
     def __init__(self, engine: FlowEngine, benthos: BenthosFlows | None = None) -> None:
         self._engine, self._benthos = engine, benthos
-        self._runner: Embedded | Benthos | None = None
+        self._parts: Parts | None = None
 
     def derive_desired_state(self, spec: FlowSpec) -> FlowSpec:
         """The spec itself, with the engine that runs it: a flow that none can run is a config error and never reaches one.
@@ -173,52 +174,50 @@ class Flow(Worker[FlowSpec, FlowSpec, FlowObserved]):
         )
 
     def resume_state(self, state: str, snapshot: Seen) -> str:
-        """A flow inside this process ends with it; a process goes on."""
-        return state if snapshot.observed.up else self.initial_state()
+        """A flow inside this process ends with it; a process goes on, also as a part of a flow."""
+        return state if snapshot.observed.up or snapshot.observed.partly else self.initial_state()
 
     async def collect_observed_state(self, desired: FlowSpec) -> FlowObserved:
         """Look at the flow, as its engine sees it."""
-        return await self._of(desired).look(desired)
+        return await self._running().look(desired)
 
     async def start_flow(self, desired: FlowSpec) -> None:
         """Have the engine run the flow that is wanted, and no other. Idempotent."""
-        await self._of(desired).start(desired)
+        await self._running().start(desired)
 
     async def stop_flow(self, desired: FlowSpec) -> None:
         """Have the engine deliver what was read and end the flow. Idempotent."""
-        await self._of(desired).stop()
+        await self._running().stop(desired)
 
     async def close(self) -> None:
         """End the flow, if it still runs, and the watch on it."""
-        if self._runner is not None:
-            await self._runner.close()
+        if self._parts is not None:
+            await self._parts.close()
 
-    def _of(self, desired: FlowSpec) -> Embedded | Benthos:
-        """What runs it. A flow that changes engines is taken over by the new one when that starts it."""
-        kind = Embedded if desired.engine == "embedded" or self._benthos is None else Benthos
-        if not isinstance(self._runner, kind):
-            before = self._runner
-            if self._benthos is not None and kind is Benthos:
-                self._runner = Benthos(self._benthos, self.context, before)
-            else:
-                self._runner = Embedded(self._engine, self.context, before)
-        return self._runner
+    def _running(self) -> Parts:
+        if self._parts is None:
+            self._parts = Parts(self._engine, self._benthos, self.context)
+        return self._parts
 
 
 def engine_for(spec: FlowSpec, engine: FlowEngine, programs: Programs | None) -> Engine:
-    """Which engine runs it. Raises `FlowConfigError` where none can, with what the embedded one does not know of it."""
+    """Which engine runs it, "benthos" also for a part of it. Raises `FlowConfigError` where none can, with what the embedded one does not
+    know of it.
+    """
     there = programs is not None and programs.installed
     missing = Programs.missing if programs is not None else ""
-    if spec.engine == "benthos":
-        if not there:
-            raise FlowConfigError([FlowProblem(("engine",), "it asks for Benthos, and there is none", missing)])
-        return "benthos"
-    try:
-        engine.compile(spec.config)
-    except FlowConfigError as error:
-        if spec.engine == "auto" and there:
-            return "benthos"
-        hint = missing if spec.engine == "auto" else ""
-        problems = [problem._replace(hint="; ".join(filter(None, (problem.hint, hint)))) for problem in error.problems]
-        raise FlowConfigError(problems) from None
-    return "embedded"
+    if spec.engine == "benthos" and not there:
+        raise FlowConfigError([FlowProblem(("engine",), "it asks for Benthos, and there is none", missing)])
+    if spec.engine != "benthos":
+        try:
+            engine.compile(spec.config)
+            return "embedded"
+        except FlowConfigError as error:
+            problems = error.problems
+        if spec.engine == "embedded" or not there:
+            hint = missing if spec.engine == "auto" else ""
+            raise FlowConfigError(
+                problem._replace(hint="; ".join(filter(None, (problem.hint, hint)))) for problem in problems
+            )
+    cut_of(spec.config, engine)
+    return "benthos"

@@ -40,11 +40,15 @@ class FlowSpec(Running):
 
 
 class FlowObserved(Observation, frozen=True):
-    """What the engine says; `engine` is which one it is. A flow that goes on as before is seen as before, so that it costs nothing:
-    `uptime_s` stops counting once every gate is past, and rates, messages per second over the last few looks, are `steady`."""
+    """What the engine says; `engine` is which one it is, or "split" where it takes both.
+
+    A flow that goes on as before is seen as before, so that it costs nothing: `uptime_s` stops counting once every gate is past, and
+    rates, messages per second over the last few looks, are `steady`.
+    """
 
     engine: str = "embedded"
     up: bool = False
+    partly: bool = False  # of a flow that is cut, some part is up
     current: bool = False  # it runs the config that is wanted
     finished: bool = False
     uptime_s: float = 0.0
