@@ -58,7 +58,8 @@ class FlowEngine:
         """
         self._broker = broker
         self._clock = clock
-        self._now = now or (lambda: asyncio.get_running_loop().time())
+        self._now = now or self._loop_time
+        self._time: Callable[[], float] | None = None
         self._rng = rng or random.Random()
         self._contacts = contacts or Contacts()
         self._contracts = contracts
@@ -155,6 +156,12 @@ class FlowEngine:
     async def close(self, *, timeout: float = 5.0) -> None:
         """Stop all flows at once, each within `timeout` seconds. The broker stays open."""
         await asyncio.gather(*(self.stop(name, timeout=timeout) for name in self.names()))
+
+    def _loop_time(self) -> float:
+        """Time of the loop that flows run in. It is asked for many times a message, and finding the loop takes longer than asking it."""
+        if self._time is None:
+            self._time = asyncio.get_running_loop().time
+        return self._time()
 
     def _turn(self, name: str) -> asyncio.Lock:
         """Starts and stops of one flow happen one after the other."""
