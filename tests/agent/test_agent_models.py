@@ -74,7 +74,7 @@ def test_an_edit_of_the_models_holds_for_flows_that_run(tmp_path: Path) -> None:
             await until(lambda: flow().errors not in ("", told))
             assert await written() == before
             file.write_text(TEXT + MODELS.replace("SHAPE", "number"))
-            while await written() == before:
+            while await written() == before:  # noqa: ASYNC110  # nothing tells when a message was written
                 await asyncio.sleep(0.01)
             await until(lambda: undeclared() == 0)
         finally:

@@ -146,7 +146,7 @@ def tree_in(file: Path) -> Any:
     import os
 
     from setpoint.agent.checking import Checker
-    from setpoint.agent.environment import BadEnvironment, windows_of
+    from setpoint.agent.environment import BadEnvironment, programs_of, windows_of
     from setpoint.agent.tree import tree_of
     from setpoint.flows import FlowEngine
     from setpoint.namespace import EmbeddedBroker
@@ -157,9 +157,8 @@ def tree_in(file: Path) -> Any:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise Trouble(f"{file} cannot be read: {why}", "name a config.yaml") from None
     unopened = EmbeddedBroker(os.devnull)
-    found = Checker(source=str(file), env=os.environ, engine=FlowEngine(unopened, base=file.resolve().parent)).check(
-        text
-    )
+    engine = FlowEngine(unopened, base=file.resolve().parent)
+    found = Checker(source=str(file), env=os.environ, engine=engine, programs=programs_of(os.environ)).check(text)
     if found.errors:
         raise Trouble(str(found.errors[0]), f"see them all with: setpoint check {shlex.quote(str(file))}")
     try:

@@ -52,6 +52,8 @@ class LogWriter:
         self._wall, self._monotonic = wall, monotonic
         self.damaged = False
         self._uncertain = False
+        self.since_checkpoint = 0
+        """Bytes, roughly, that were written since the session last had a checkpoint made."""
         self.unwritten: tuple[recent.Recent, ...] = ()
         self._flush: recent.Flush | None = None
         self._opened = monotonic()
@@ -101,6 +103,7 @@ class LogWriter:
                     raise
         self.positions.update(positions)
         if rows:
+            self.since_checkpoint += rows[-1][4] - self._total
             self.next, self._total = rows[-1][0] + 1, rows[-1][4]
         offset = first
         for batch in batches:
@@ -151,7 +154,7 @@ class LogWriter:
             self.unwritten = (last, recent.Recent(self.next))
         with self._checked("written"), self._transaction():
             complete = self._flush.write_some(self._connection)
-        self._flush.parted()
+        self.since_checkpoint += self._flush.parted()
         if complete:
             self._flush = None
             self.unwritten = self.unwritten[1:]

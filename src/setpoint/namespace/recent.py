@@ -24,6 +24,9 @@ _ROWS_A_STATEMENT: Final = 1_000
 """One statement is one hand-over of the interpreter lock, and some milliseconds in which nothing else is written."""
 
 
+_ROW_BYTES: Final = 400
+
+
 class Recent:
     """What happened to topics from offset `base` on. Written by the writer's lane, copied by the reader's."""
 
@@ -56,6 +59,21 @@ class Recent:
             for topic, (message, offset, stamp) in latest.items()
         }
 
+    def rows(self, topics: Sequence[str]) -> list[tuple[str, bytes, bytes, int, int, int]]:
+        """What the table is to have of these topics."""
+        encode = msgspec.msgpack.encode
+        with self._lock:
+            found = [(topic, *self._latest[topic], self._counts[topic]) for topic in topics]
+        return [
+            (topic, message.payload, encode(message.headers), message.timestamp_ms or stamp, offset, number)
+            for topic, message, offset, stamp, number in found
+        ]
+
+    def topics(self) -> list[str]:
+        """The topics to which something happened."""
+        with self._lock:
+            return list(self._latest)
+
 
 def write(connection: sqlite3.Connection, recent: Recent, complete_to: int) -> None:
     """Adds `recent` to the table, which is complete up to but excluding the offset `complete_to` then. Within a transaction."""
@@ -68,30 +86,25 @@ class Flush:
     """Adds `recent` to the table, a part at a time; with the last part the table is complete up to but excluding `complete_to`."""
 
     def __init__(self, recent: Recent, complete_to: int) -> None:
-        self._infos = list(recent.copy().values())
+        self._recent, self._topics = recent, recent.topics()
         self._complete_to = complete_to
         self._written = self._parted = 0
 
     def write_some(self, connection: sqlite3.Connection) -> bool:
         """Writes the next part, within a transaction; whether it was the last. `parted` says that the transaction took effect."""
-        part = self._infos[self._written : self._written + _ROWS_A_STATEMENT]
-        encode = msgspec.msgpack.encode
-        values = [
-            value
-            for info in part
-            for value in (info.topic, info.payload, encode(info.headers), info.timestamp_ms, info.offset, info.count)
-        ]
+        part = self._topics[self._written : self._written + _ROWS_A_STATEMENT]
         if part:
-            connection.execute(_upsert(len(part)), values)
+            connection.execute(_upsert(len(part)), [value for row in self._recent.rows(part) for value in row])
         self._parted = self._written + len(part)
-        if self._parted < len(self._infos):
+        if self._parted < len(self._topics):
             return False
         connection.execute("UPDATE meta SET value = ? WHERE key = 'indexed'", (self._complete_to,))
         return True
 
-    def parted(self) -> None:
-        """The part was written for good."""
-        self._written = self._parted
+    def parted(self) -> int:
+        """The part was written for good; roughly how many bytes those were."""
+        count, self._written = self._parted - self._written, self._parted
+        return count * _ROW_BYTES
 
 
 def _upsert(rows: int) -> str:

@@ -29,6 +29,7 @@ from setpoint.namespace.topic import TopicFilter
 
 FLUSH_EVERY: Final = 5.0
 TRIM_EVERY: Final = 60.0
+CHECKPOINT_BYTES: Final = 2 * 1024 * 1024
 STALLED_AFTER: Final = 10.0
 MEASURE_WITHIN: Final = 0.5
 CLOSE_WITHIN: Final = 10.0
@@ -69,6 +70,7 @@ class Session:
         tick: float,
     ) -> None:
         self._files, self._writing, self._reading = files, writing, Lane("setpoint-log-reader")
+        self._checkpointing = Lane("setpoint-log-checkpoint")  # a sync of the disk, which publishers need not wait for
         self._writer = files.writer
         self.retention = retention
         self._tick = tick
@@ -128,8 +130,15 @@ class Session:
         """Applies retention, a little at a time so that publishing goes on in between. Raises `BrokerError`."""
         retention_ms, retention_bytes = self.retention
         await self._flush()
-        while await self._writing.run(self._writer.trim, retention_ms, retention_bytes):
-            pass
+        more = True
+        while more:
+            more = await self._writing.run(self._writer.trim, retention_ms, retention_bytes)
+            await self._checkpoint()
+
+    async def _checkpoint(self) -> None:
+        if self._writer.since_checkpoint >= CHECKPOINT_BYTES:
+            self._writer.since_checkpoint = 0
+            await self._checkpointing.run(log_file.checkpoint, self._writer.path)
 
     async def _flush(self) -> None:
         """Writes the last values of topics, a part at a time so that publishing goes on in between. Raises `BrokerError`."""
@@ -205,6 +214,7 @@ class Session:
                 if loop.time() - flushed >= FLUSH_EVERY or self._writer.flush_is_due:
                     await self._flush()
                     flushed = loop.time()
+                await self._checkpoint()
                 if loop.time() - trimmed >= TRIM_EVERY:
                     await self.trim()
                     trimmed = loop.time()
@@ -220,8 +230,8 @@ class Session:
         await self.commits.close(ends)
         await _by(ends, self._reading.run(_nothing))  # behind the reads that are still running
         await _by(ends, self._writing.run(self._files.close))
-        self._reading.stop()
-        self._writing.stop()
+        for lane in (self._reading, self._checkpointing, self._writing):
+            lane.stop()
 
 
 async def _by(deadline: float, future: asyncio.Future[None]) -> None:

@@ -15,12 +15,13 @@ from typing import Any
 
 import msgspec
 
-from setpoint.flows import FlowEngine, FlowStatus
+from setpoint.flows import FlowConfigError, FlowEngine, FlowStatus
 from setpoint.namespace import BrokerError, BrokerStats
 from setpoint.namespace.browser import Browser, Limits, Status
 from setpoint.services import Contacts, HostFigures, Resolver
 from setpoint.workers.broker import BrokerSpec, Look
 from setpoint.workers.connection import Connection, ConnectionObserved, ConnectionSpec
+from setpoint.workers.flow import Flow, FlowSpec
 from setpoint.workers.historian import Historian, HistorianObserved, HistorianSpec
 
 Address = tuple[str, int]
@@ -144,7 +145,7 @@ class ModelFlow:
 
 
 class ModelEngine(FlowEngine):
-    """The engine of flows, with models of flows in it. Configs are compiled as ever: what is wrong with them is found."""
+    """The engine of flows, with models of flows in it. Those that take Benthos have a model like the others."""
 
     def __init__(self, plant: Plant) -> None:
         broker: Any = plant.broker  # to compile against; nothing is ever read from it or written to it
@@ -154,10 +155,15 @@ class ModelEngine(FlowEngine):
 
     def begin(self, name: str, config: Mapping[str, Any], *, bridged_by: str = "") -> None:
         """A flow runs from now on."""
-        kinds = self.compile(config).config
-        fields: Any = kinds.input.fields
-        device = fields.endpoint if kinds.input.kind == "modbus" else None
-        to_broker = "uns" in (kinds.input.kind, kinds.output.kind)
+        device = None
+        try:
+            kinds = self.compile(config).config
+        except FlowConfigError:  # the check of the file has found that Benthos runs it, or a part of it
+            to_broker = any("uns" in (config.get(end) or ()) for end in ("input", "output"))
+        else:
+            fields: Any = kinds.input.fields
+            device = fields.endpoint if kinds.input.kind == "modbus" else None
+            to_broker = "uns" in (kinds.input.kind, kinds.output.kind)
         status = FlowStatus(running=True, started_at=_now())
         self._models[name] = ModelFlow(config, bridged_by, device, to_broker, status, _now())
 
@@ -231,6 +237,17 @@ class RehearsedConnection(Connection):
             f"{where} accepts connections" if up else f"no answer from {where} within {desired.probe_timeout_s:g} s"
         )
         return ConnectionObserved("open" if up else "filtered", detail, 1.0 if up else None, changes)
+
+
+class RehearsedFlow(Flow):
+    "Keeps one data flow of the model running."
+
+    machine_name = Flow.machine.name
+    __doc__ = Flow.__doc__
+
+    def derive_desired_state(self, spec: FlowSpec) -> FlowSpec:
+        """All of it in the model, whichever engine would run it: the check of the file has asked them."""
+        return spec.model_copy(update={"engine": "embedded"})
 
 
 class RehearsedHistorian(Historian):

@@ -13,6 +13,7 @@ from setpoint.agent.rehearsal.plant import (
     ModelHost,
     Plant,
     RehearsedConnection,
+    RehearsedFlow,
     RehearsedHistorian,
 )
 from setpoint.agent.tree import BROKER, KEEPING, ROOT
@@ -65,6 +66,7 @@ def registry_over(plant: Plant, engine: ModelEngine, stand_ins: StandIns) -> Reg
     return known_types(
         {
             "connection": RehearsedConnection,
+            "flow": RehearsedFlow,
             "historian": RehearsedHistorian,
             KEEPING: keeping(lambda: "", lambda: ""),
             **stand_ins,

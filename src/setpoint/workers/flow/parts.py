@@ -7,7 +7,8 @@ first part goes first, and the next when that is down: what was read is delivere
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+from typing import Final, NamedTuple
 
 from setpoint.control.worker import Context
 from setpoint.flows import FlowEngine
@@ -17,6 +18,7 @@ from setpoint.workers.flow.embedded import Embedded
 from setpoint.workers.flow.seen import REJECTED, FlowObserved, FlowSpec
 from setpoint.workers.flow.split import Cut, benthos_of, cut_of, front_of, rest_of
 
+LISTENS_IN_S: Final = 5.0
 INTO, OUT = "into", "out"
 BEFORE, ON, BEHIND = "before Benthos", "on Benthos", "behind Benthos"
 """What parts are called in reasons."""
@@ -39,12 +41,17 @@ class Parts:
         self._embedded: dict[str, Embedded] = {}
         self._cut: tuple[FlowSpec, Cut] | None = None
         self._seen: dict[str, FlowObserved] = {}
+        self._looking = asyncio.Lock()
 
     async def look(self, desired: FlowSpec) -> FlowObserved:
         """Look at each part."""
-        parts = await self._parts(desired)
-        self._seen = {part.where: await part.runner.look(part.spec) for part in parts}
+        self._seen = {part.where: await self._look_at(part) for part in await self._parts(desired)}
         return as_one(self._seen)
+
+    async def _look_at(self, part: Part) -> FlowObserved:
+        """One look at a time: what Benthos answers is read from one connection."""
+        async with self._looking:
+            return await part.runner.look(part.spec)
 
     async def start(self, desired: FlowSpec) -> None:
         """Have all parts run as wanted. Idempotent. Raises why one cannot."""
@@ -56,14 +63,24 @@ class Parts:
         await self._end_others({id(part.runner) for part in parts})
         for part in reversed(parts):
             if part.runner is not self._benthos:
+                if part.where == BEFORE and len(parts) > 1:
+                    await self._listening(parts[1])
                 await part.runner.start(part.spec)
+
+    async def _listening(self, benthos: Part) -> None:
+        """Wait for Benthos to take messages, so that the first ones do not fail; not for ever, since its reason is told anyhow."""
+        until = asyncio.get_running_loop().time() + LISTENS_IN_S
+        while not (await self._look_at(benthos)).input_connected:
+            if asyncio.get_running_loop().time() > until:
+                return
+            await asyncio.sleep(0.05)
 
     async def stop(self, desired: FlowSpec) -> None:
         """Have the first part that runs deliver what it read, and end; then the next. Idempotent: ask again until all are down."""
         parts = await self._parts(desired)
         for part in parts:
             await part.runner.stop()
-            if part is not parts[-1] and (await part.runner.look(part.spec)).up:
+            if part is not parts[-1] and (await self._look_at(part)).up:
                 return
         wanted = {id(part.runner) for part in parts}
         for each in self._embedded.values():
@@ -120,11 +137,13 @@ class Parts:
         return found
 
     def _in_agent(self, name: str) -> Embedded:
-        return self._embedded.setdefault(name, Embedded(self._engine, self._context, name))
+        if name not in self._embedded:
+            self._embedded[name] = Embedded(self._engine, self._context, name)
+        return self._embedded[name]
 
 
 def _with(desired: FlowSpec, config: object) -> FlowSpec:
-    return desired.model_copy(update={"config": config})
+    return desired if config is desired.config else desired.model_copy(update={"config": config})
 
 
 def as_one(seen: dict[str, FlowObserved]) -> FlowObserved:

@@ -42,7 +42,7 @@ OURS: Final = frozenset(
 """What the agent runs. UMH's Benthos has some of these too; but its `uns` is not this namespace."""
 PROTOCOLS: Final = frozenset({"modbus", "opcua", "sparkplug_b"})
 """What a stock Benthos lacks and UMH's has: the agent runs it where it knows all of its fields."""
-MESSAGES: Final = 100
+MESSAGES: Final = 32
 """In one request, at most: so many are worked on in the agent in one go without holding up other flows."""
 BYTES: Final = 4_000_000
 """A request with so much in it has no further message."""
@@ -101,15 +101,12 @@ def cut(config: Config, problems: Sequence[FlowProblem]) -> Cut:
     begin, end = _run(elements, places, problems)
     if (begin, end) == (0, len(elements)):
         return Cut(benthos=config)
-    ours = _for_agent(config, problems)
-    whole = "buffer" in config and not _at(problems, ("buffer",))
-    parts = elements[:begin], elements[end:]
-    buffered = [bool(parts[0]), not parts[0]] if whole else [False, False]
-    front, rest = (
-        _agents(part, ours | ({"buffer": config["buffer"]} if has else {})) if part else None
-        for part, has in zip(parts, buffered, strict=True)
-    )
-    return Cut(front, _benthos(config, elements, begin, end, buffer=not whole), rest)
+    before, behind = elements[:begin], elements[end:]
+    sections = _for_agent(config, problems)
+    buffer = {} if _at(problems, ("buffer",)) or not config.get("buffer") else {"buffer": config["buffer"]}
+    front = _agents(before, sections | buffer) if before else None
+    rest = _agents(behind, sections if before else sections | buffer) if behind else None
+    return Cut(front, _benthos(config, elements, begin, end, without=buffer), rest)
 
 
 def _elements(config: Config) -> list[Element] | None:
@@ -168,8 +165,8 @@ def _known(role: str) -> frozenset[str]:
 
 
 def _hinted(fault: FlowProblem, hint: str) -> FlowProblem:
-    """The same, with this hint in the place of one that sends people to Benthos."""
-    return fault._replace(hint=hint) if "engine: benthos" in fault.hint else fault
+    """The same; with this hint where it would send people to Benthos."""
+    return fault._replace(hint=hint) if "engine: benthos" in str(fault) else fault
 
 
 def _place(one: Element, problems: Sequence[FlowProblem]) -> Place:
@@ -203,10 +200,9 @@ def _for_agent(config: Config, problems: Sequence[FlowProblem]) -> dict[str, Any
     """The sections beside the components that parts in the agent have."""
     found: dict[str, Any] = {"dead_letter": config["dead_letter"]} if config.get("dead_letter") is not None else {}
     for name in ("cache_resources", "rate_limit_resources"):
-        items = config.get(name) or []
-        if kept := [
-            item for n, item in enumerate(items) if not _at(problems, (name, n)) and not _at(problems, (name,))
-        ]:
+        items = config.get(name)
+        kept = [item for n, item in enumerate(items) if not _at(problems, (name, n))] if isinstance(items, list) else []
+        if kept:
             found[name] = kept
     return found
 
@@ -222,17 +218,16 @@ def _labelled(one: Element) -> Config:
     return {"label": f"{_kinds(section)[0]}_{one.path[-1]}", **{k: v for k, v in section.items() if k != "label" or v}}
 
 
-def _benthos(config: Config, elements: Sequence[Element], begin: int, end: int, *, buffer: bool) -> Config:
+def _benthos(config: Config, elements: Sequence[Element], begin: int, end: int, *, without: Config) -> Config:
     """The part on Benthos, with a processor that does nothing for each before it: what Benthos says of places is then true of the flow.
 
     Without a number of threads it has one: more would change the order of messages.
     """
-    out = {*ENDS, "dead_letter", *([] if buffer else ["buffer"])}
     processors = [one.section for one in elements[begin:end] if one.role == "processor"]
     padding: list[Config] = [{"noop": {}}] * (begin - 1)
     pipeline = {"threads": 1, **(config.get("pipeline") or {}), "processors": [*padding, *processors]}
-    made = {key: value for key, value in config.items() if key not in out} | {"pipeline": pipeline}
-    return made | {one.role: one.section for one in elements[begin:end] if one.role in ENDS}
+    made = {key: value for key, value in config.items() if key not in (*ENDS, "dead_letter", *without)}
+    return made | {"pipeline": pipeline} | {one.role: one.section for one in elements[begin:end] if one.role in ENDS}
 
 
 def front_of(made: Cut, link: Link) -> Config | None:
@@ -257,6 +252,8 @@ def benthos_of(made: Cut, into: Link, out: Link) -> Config | None:
     """The part on Benthos; it is sent to over the one link, and sends over the other."""
     if made.benthos is None:
         return None
+    if made.whole:
+        return made.benthos
     config = dict(made.benthos)
     if made.front is not None:
         config["input"] = _received(into, _path(made.front))
@@ -277,7 +274,7 @@ def _received(link: Link, path: str) -> Config:
         },
         "processors": [
             {"mapping": f"root = if @Authorization != {shown} {{ deleted() }}"},
-            {"unarchive": {"format": "lines"}},
+            {"unarchive": {"format": "json_documents"}},
             {"mapping": 'meta = this.meta\nroot = this.payload.decode("base64")'},
         ],
     }
