@@ -346,7 +346,8 @@ def test_a_flow_polls_on_when_its_service_comes_back() -> None:
             await until(lambda: status().output_sent > 2)
             await service.stop()
             await until(lambda: not status().input_connected)
-            assert status().last_error == f"input http_client: 127.0.0.1:{service.port}: Connection refused"
+            refused = f"input http_client: 127.0.0.1:{service.port}: Connection refused"
+            await until(lambda: status().last_error == refused)  # a connection that was open is reset before
             before = status().output_sent
             await service.start()
             await until(lambda: status().output_sent > before)
