@@ -10,7 +10,7 @@ demo: install  ## A simulated plant, an agent on examples/plant/config.yaml, and
 	@$(BIN)/setpoint demo
 
 test: install real-parts check  ## Everything that must pass
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 2
 
 check: install  ## Style, types and layers
 	$(BIN)/ruff check .
