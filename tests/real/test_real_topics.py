@@ -33,6 +33,7 @@ def agent(page: Browser) -> Iterator[Running]:
     """An agent whose topics are followed, and its page opened at them."""
     with running_shop() as running:
         running.do(running.shop.browser.begin(Limits()))
+        page.until(lambda: running.shop.browser.following)  # what was there before it followed has no history
         publish(running, PRESS, 1, 4, 2, bridged_by="press-1", unit="rpm")
         publish(running, "umh.v1.acme.cologne.press-2._raw.motor.speed", 7)
         publish(running, "umh.v1.acme.bonn.oven._raw.<b>heat</b>", "<i>hot</i>")
