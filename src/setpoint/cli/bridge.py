@@ -18,7 +18,7 @@ from setpoint.cli.config_edit import (
     WaitOption,
     carry_out,
 )
-from setpoint.cli.config_items import State, edit_text, list_items, yaml_file
+from setpoint.cli.config_items import State, edit_text, list_items, remove_item, yaml_file
 from setpoint.cli.trouble import USAGE, Trouble
 
 if TYPE_CHECKING:
@@ -158,11 +158,7 @@ def remove(
     url: UrlOption = None,
 ) -> None:
     """Remove a bridge; with the root of a template its template, unless other bridges have it."""
-    from setpoint.agent.editing import without_item
-
-    how = How(file, dry_run, json, wait, timeout, url)
-    aim = Aim(f"agent/bridges/{name}", "gone")
-    carry_out(how, lambda text: without_item(text, "bridge", name), done=f"bridge {name} removed", aim=aim)
+    remove_item(How(file, dry_run, json, wait, timeout, url), "bridge", name)
 
 
 @app.command("list")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from setpoint.cli.config_edit import Aim, How, as_trouble, finish, opened, say
+from setpoint.cli.config_edit import Aim, How, as_trouble, carry_out, finish, opened, say
 from setpoint.cli.output import clean, console, print_json
 from setpoint.cli.trouble import FAILED, USAGE, Trouble
 
@@ -124,6 +124,14 @@ def yaml_file(name: str) -> dict[str, Any]:
         raise Trouble(f"{name} is no mapping", "begin it with the name of a component, or with 'input:'")
     values: dict[str, Any] = plain(root)
     return values
+
+
+def remove_item(how: How, kind: Kind, name: str) -> None:
+    """Take the item out of the file. Raises `Trouble`."""
+    from setpoint.agent.editing import without_item
+
+    aim = Aim(f"agent/{kind}s/{name}", "gone")
+    carry_out(how, lambda text: without_item(text, kind, name), done=f"{kind} {name} removed", aim=aim)
 
 
 def edit_text(how: How, kind: Kind, name: str, aim: Aim) -> None:

@@ -17,7 +17,7 @@ from setpoint.cli.config_edit import (
     WaitOption,
     carry_out,
 )
-from setpoint.cli.config_items import State, edit_text, list_items, yaml_file
+from setpoint.cli.config_items import State, edit_text, list_items, remove_item, yaml_file
 
 app = typer.Typer(help="Add, edit, remove and list stand-alone flows in a config file.", no_args_is_help=True)
 
@@ -102,11 +102,7 @@ def remove(
     url: UrlOption = None,
 ) -> None:
     """Remove a flow."""
-    from setpoint.agent.editing import without_item
-
-    how = How(file, dry_run, json, wait, timeout, url)
-    aim = Aim(f"agent/flows/{name}", "gone")
-    carry_out(how, lambda text: without_item(text, "flow", name), done=f"flow {name} removed", aim=aim)
+    remove_item(How(file, dry_run, json, wait, timeout, url), "flow", name)
 
 
 @app.command("list")
