@@ -10,11 +10,11 @@ import sqlite3
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from data_clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,30 +31,6 @@ states:
   b: {transforms: [second], on_complete: c}
   c: {final: true}
 """
-
-
-class Clock:
-    """The time of day, as the test says."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The time of day of a test."""
-    return Clock()
-
-
-@pytest.fixture
-def runs(tmp_path: Path, clock: Clock) -> Iterator[Runs]:
-    """A file with runs."""
-    runs = Runs(tmp_path / "runs.sqlite", wall=clock)
-    yield runs
-    runs.close()
 
 
 def adding(name: str, calls: list[str] | None = None) -> Any:

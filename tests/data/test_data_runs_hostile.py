@@ -7,12 +7,13 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from data_clock import Clock
 
 from setpoint.data import NotTaken, Result, Several
 from setpoint.data.fsm import SimpleFSM
@@ -45,30 +46,6 @@ DEAD = "999999:1-boot/1"
 
 class Killed(BaseException):
     """What stands for the end of the process: nobody catches it."""
-
-
-class Clock:
-    """The time of day, as the test says."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The time of day of a test."""
-    return Clock()
-
-
-@pytest.fixture
-def runs(tmp_path: Path, clock: Clock) -> Iterator[Runs]:
-    """A file with runs."""
-    runs = Runs(tmp_path / "runs.sqlite", wall=clock)
-    yield runs
-    runs.close()
 
 
 def same(record: Any) -> Any:
